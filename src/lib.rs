@@ -1,0 +1,8 @@
+//! ottla carries traces to Kafka.
+
+pub mod protocol;
+
+#[cfg(feature = "broker")]
+pub mod broker;
+
+pub mod exporter;

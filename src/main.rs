@@ -1,0 +1,2 @@
+//! The `ottla` program: arguments, signals and exit codes.
+fn main() {}
