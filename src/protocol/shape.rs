@@ -42,32 +42,17 @@ pub(crate) struct Field {
 impl Field {
     /// A field of every version from `from` on.
     pub(crate) const fn since(from: i16, layout: Layout) -> Self {
-        Self {
-            from,
-            to: i16::MAX,
-            tag: None,
-            layout,
-        }
+        Self { from, to: i16::MAX, tag: None, layout }
     }
 
     /// A field of the versions `from` to `to`.
     pub(crate) const fn within(from: i16, to: i16, layout: Layout) -> Self {
-        Self {
-            from,
-            to,
-            tag: None,
-            layout,
-        }
+        Self { from, to, tag: None, layout }
     }
 
     /// A tagged field of every version from `from` on.
     pub(crate) const fn tagged(from: i16, tag: u32, layout: Layout) -> Self {
-        Self {
-            from,
-            to: i16::MAX,
-            tag: Some(tag),
-            layout,
-        }
+        Self { from, to: i16::MAX, tag: Some(tag), layout }
     }
 
     const fn has(&self, version: i16) -> bool {
@@ -98,10 +83,7 @@ impl Shape {
         if !self.versions.contains(&version) {
             return Err(reader.malformed("version"));
         }
-        let walk = Walk {
-            version,
-            flexible: version >= self.flexible_from,
-        };
+        let walk = Walk { version, flexible: version >= self.flexible_from };
         walk.record(self.fields, &mut reader)?;
         reader.finish("end of message")
     }
@@ -116,22 +98,14 @@ struct Walk {
 impl Walk {
     fn record(self, fields: &[Field], reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let present = |field: &&Field| field.has(self.version);
-        for field in fields
-            .iter()
-            .filter(present)
-            .filter(|field| field.tag.is_none())
-        {
+        for field in fields.iter().filter(present).filter(|field| field.tag.is_none()) {
             self.value(&field.layout, reader)?;
         }
         if !self.flexible {
             return Ok(());
         }
         reader.tags(|tag, mut content| {
-            match fields
-                .iter()
-                .filter(present)
-                .find(|field| field.tag == Some(tag))
-            {
+            match fields.iter().filter(present).find(|field| field.tag == Some(tag)) {
                 Some(field) => {
                     self.value(&field.layout, &mut content)?;
                     content.finish("tagged field")
@@ -179,24 +153,15 @@ mod tests {
     #[test]
     fn each_version_is_walked_by_its_own_fields() {
         SHAPE.check(0, b"\0\x01\0\x02ab").unwrap();
-        SHAPE
-            .check(1, b"\0\x01\xff\xff\0\0\0\x01\0\x01a\0\0\0\x01\0\0\0\x09")
-            .unwrap();
-        SHAPE
-            .check(2, b"\0\x01\x02\x02a\x02\0\0\0\x09\0\x01\x07\x03\x02\x05\0")
-            .unwrap();
+        SHAPE.check(1, b"\0\x01\xff\xff\0\0\0\x01\0\x01a\0\0\0\x01\0\0\0\x09").unwrap();
+        SHAPE.check(2, b"\0\x01\x02\x02a\x02\0\0\0\x09\0\x01\x07\x03\x02\x05\0").unwrap();
         assert!(SHAPE.check(3, b"").is_err());
     }
 
     #[test]
     fn a_count_that_the_bytes_cannot_hold_is_refused() {
         assert!(SHAPE.check(1, b"\0\x01\xff\xff\x7f\xff\xff\xff").is_err());
-        assert!(
-            SHAPE
-                .check(2, b"\0\x01\x01\x01\x07\x05\xff\xff\xff\xff\x0f")
-                .is_err(),
-            "in a tag"
-        );
+        assert!(SHAPE.check(2, b"\0\x01\x01\x01\x07\x05\xff\xff\xff\xff\x0f").is_err(), "in a tag");
     }
 
     #[test]

@@ -34,10 +34,7 @@ impl<'a> Reader<'a> {
 
     /// The error for a malformed value that begins here.
     pub(crate) const fn malformed(&self, what: &'static str) -> DecodeError {
-        DecodeError {
-            what,
-            offset: self.offset,
-        }
+        DecodeError { what, offset: self.offset }
     }
 
     /// Bytes consumed so far.
@@ -52,15 +49,15 @@ impl<'a> Reader<'a> {
 
     /// Insists that nothing is left over.
     pub(crate) const fn finish(&self, what: &'static str) -> Result<(), DecodeError> {
-        if self.remaining() == 0 {
-            Ok(())
-        } else {
-            Err(self.malformed(what))
-        }
+        if self.remaining() == 0 { Ok(()) } else { Err(self.malformed(what)) }
     }
 
     /// Takes exactly `count` bytes.
-    pub(crate) fn take(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(
+        &mut self,
+        count: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], DecodeError> {
         if count > self.remaining() {
             return Err(self.malformed(what));
         }
@@ -163,7 +160,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A string that must be present and must be UTF-8.
-    pub(crate) fn string(&mut self, flexible: bool, what: &'static str) -> Result<&'a str, DecodeError> {
+    pub(crate) fn string(
+        &mut self,
+        flexible: bool,
+        what: &'static str,
+    ) -> Result<&'a str, DecodeError> {
         let start = self.malformed(what);
         let bytes = self.text(flexible, what)?.ok_or_else(|| start.clone())?;
         std::str::from_utf8(bytes).map_err(|_| start)
@@ -197,7 +198,11 @@ impl<'a> Reader<'a> {
 
     /// An element count, compact or classic; null reads as zero. Never more than the bytes left,
     /// since no element of any message is empty: it is safe to reserve room by it.
-    pub(crate) fn count(&mut self, flexible: bool, what: &'static str) -> Result<usize, DecodeError> {
+    pub(crate) fn count(
+        &mut self,
+        flexible: bool,
+        what: &'static str,
+    ) -> Result<usize, DecodeError> {
         let start = self.malformed(what);
         let count = if flexible {
             (self.uvarint(what)? as usize).saturating_sub(1)
@@ -207,11 +212,7 @@ impl<'a> Reader<'a> {
                 count => usize::try_from(count).map_err(|_| start.clone())?,
             }
         };
-        if count > self.remaining() {
-            Err(start)
-        } else {
-            Ok(count)
-        }
+        if count > self.remaining() { Err(start) } else { Ok(count) }
     }
 
     /// Reads tagged fields, handing each tag and its content to `field`.
@@ -229,11 +230,7 @@ impl<'a> Reader<'a> {
 
     /// Passes over tagged fields, where the message is flexible.
     pub(crate) fn skip_tags(&mut self, flexible: bool) -> Result<(), DecodeError> {
-        if flexible {
-            self.tags(|_, _| Ok(()))
-        } else {
-            Ok(())
-        }
+        if flexible { self.tags(|_, _| Ok(())) } else { Ok(()) }
     }
 }
 
@@ -256,10 +253,7 @@ pub(crate) trait Writer: BufMut {
     }
 
     /// An unsigned value in groups of seven bits, the low group first.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low bits are what is wanted"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
     fn put_base128(&mut self, mut value: u64) {
         let mut groups = [0_u8; 10];
         let mut used = 0;
@@ -310,10 +304,7 @@ impl<B: BufMut + ?Sized> Writer for B {}
 ///
 /// When it does not fit 31 bits: requests are capped far below that before they are encoded.
 pub(crate) fn wire_length(length: usize) -> u32 {
-    assert!(
-        length < i32::MAX as usize,
-        "a request part of {length} bytes"
-    );
+    assert!(length < i32::MAX as usize, "a request part of {length} bytes");
     u32::try_from(length).expect("checked above")
 }
 
@@ -373,27 +364,15 @@ mod tests {
     #[test]
     fn a_varint_too_long_or_too_wide_is_malformed() {
         assert!(Reader::new(&[0x80; 6]).uvarint("v").is_err());
-        assert!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f])
-                .uvarint("v")
-                .is_err()
-        );
+        assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint("v").is_err());
         assert!(Reader::new(&[0xff; 10]).varlong("v").is_err());
         assert!(Reader::new(&[0x80]).uvarint("v").is_err());
     }
 
     #[test]
     fn a_count_beyond_the_bytes_left_is_refused_before_anyone_reserves_by_it() {
-        assert!(
-            Reader::new(&[0x7f, 0xff, 0xff, 0xff])
-                .count(false, "items")
-                .is_err()
-        );
-        assert!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f])
-                .count(true, "items")
-                .is_err()
-        );
+        assert!(Reader::new(&[0x7f, 0xff, 0xff, 0xff]).count(false, "items").is_err());
+        assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).count(true, "items").is_err());
         assert_eq!(Reader::new(&[0xff; 4]).count(false, "items"), Ok(0), "null");
     }
 
