@@ -20,3 +20,5 @@ pub(crate) mod wire;
 pub use wire::DecodeError;
 
 pub(crate) mod shape;
+
+pub(crate) mod messages;
