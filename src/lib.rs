@@ -5,4 +5,6 @@ pub mod protocol;
 #[cfg(feature = "broker")]
 pub mod broker;
 
+pub mod producer;
+
 pub mod exporter;

@@ -1,0 +1,394 @@
+//! Records on their way into batches: the meeting point of callers and driver.
+//!
+//! A caller's thread encodes its record into the open batch of its partition, under the lock of
+//! that partition alone. The driver is woken when a batch is opened (it must watch its linger) and
+//! when one is full, so at most twice per batch, never per record.
+//!
+//! Records of a topic whose partitions are not known yet wait whole, in order, and are placed once
+//! they are. Knows no broker and no sequence; decides nothing about time but when a batch was opened.
+
+use super::completion::{BatchCompletion, Completion};
+use super::partitioner::{Sticky, partition_of_key};
+use super::record::{OwnedRecord, Record, topic_name_fault};
+use crate::protocol::record_batch::{Appended, BatchBuilder, BatchLimits};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+/// Index of a partition in the engine's table.
+pub(super) type Slot = usize;
+
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    limits: BatchLimits,
+    seed: u64,
+    topics: RwLock<Topics>,
+    news: Mutex<News>,
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: HashMap<Arc<str>, Arc<Topic>>,
+    /// Nothing more is taken.
+    closed: bool,
+}
+
+/// What changed since the driver last looked.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Partitions in which a batch was opened or filled.
+    pub(super) partitions: Vec<Slot>,
+    /// Topics that were named for the first time.
+    pub(super) topics: Vec<Arc<Topic>>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.partitions.is_empty() && self.topics.is_empty()
+    }
+}
+
+/// When a record was handed over, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    /// Milliseconds since the Unix epoch.
+    pub(super) unix_millis: i64,
+}
+
+/// A record taken.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) completion: Completion,
+    /// Whether the driver has to be woken.
+    pub(super) wake: bool,
+}
+
+/// Why a record is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// The producer is closed.
+    Closed,
+    InvalidTopic(&'static str),
+    NoSuchPartition(NoSuchPartition),
+}
+
+/// The explicit partition of a record does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoSuchPartition {
+    pub(super) partition: i32,
+    pub(super) count: i32,
+}
+
+impl Accumulator {
+    pub(super) fn new(limits: BatchLimits, seed: u64) -> Self {
+        let topics = RwLock::default();
+        Self { limits, seed, topics, news: Mutex::default() }
+    }
+
+    /// Takes a record for which `reserved` bytes were set aside.
+    pub(super) fn push(
+        &self,
+        now: Now,
+        record: &Record<'_>,
+        reserved: usize,
+    ) -> Result<Pushed, NotTaken> {
+        loop {
+            // Held until the record is in: closing waits for it, and nothing comes after.
+            let topics = read(&self.topics);
+            if topics.closed {
+                return Err(NotTaken::Closed);
+            }
+            if let Some(topic) = topics.by_name.get(record.topic) {
+                return self
+                    .push_to(topic, now, record, reserved)
+                    .map_err(NotTaken::NoSuchPartition);
+            }
+            drop(topics);
+            if let Some(fault) = topic_name_fault(record.topic) {
+                return Err(NotTaken::InvalidTopic(fault));
+            }
+            self.add_topic(record.topic);
+        }
+    }
+
+    fn add_topic(&self, name: &str) {
+        let mut topics = write(&self.topics);
+        if topics.by_name.contains_key(name) {
+            return;
+        }
+        let name: Arc<str> = name.into();
+        let seed = self.seed ^ topics.by_name.len() as u64;
+        let topic = Arc::new(Topic {
+            name: Arc::clone(&name),
+            routes: RwLock::default(),
+            sticky: Sticky::new(self.limits.bytes_max, seed),
+        });
+        topics.by_name.insert(name, Arc::clone(&topic));
+        self.news().topics.push(topic);
+    }
+
+    /// Takes no more records. Those that are being taken are in when this returns.
+    pub(super) fn close(&self) {
+        write(&self.topics).closed = true;
+    }
+
+    fn push_to(
+        &self,
+        topic: &Topic,
+        now: Now,
+        record: &Record<'_>,
+        reserved: usize,
+    ) -> Result<Pushed, NoSuchPartition> {
+        let routes = read(&topic.routes);
+        if !routes.partitions.is_empty() {
+            return self.place(topic, &routes, now, record, reserved);
+        }
+        drop(routes);
+        let mut routes = write(&topic.routes);
+        if !routes.partitions.is_empty() {
+            return self.place(topic, &routes, now, record, reserved);
+        }
+        let completion = Arc::new(BatchCompletion::default());
+        routes.homeless.push_back(Homeless {
+            record: record.into(),
+            now,
+            reserved,
+            completion: Arc::clone(&completion),
+        });
+        // The first one asks for the metadata; the news of the topic does that.
+        let wake = routes.homeless.len() == 1;
+        Ok(Pushed { completion: Completion { batch: completion, index: 0 }, wake })
+    }
+
+    fn place(
+        &self,
+        topic: &Topic,
+        routes: &Routes,
+        now: Now,
+        record: &Record<'_>,
+        reserved: usize,
+    ) -> Result<Pushed, NoSuchPartition> {
+        let queue = topic.route(routes, record, reserved)?;
+        let (completion, changed) = queue.append(self.limits, now, record, reserved);
+        let wake = changed && self.announce(queue.slot);
+        Ok(Pushed { completion, wake })
+    }
+
+    /// Whether the driver has to be woken for it: it takes all the news at once.
+    fn announce(&self, slot: Slot) -> bool {
+        let mut news = self.news();
+        let first = news.is_empty();
+        news.partitions.push(slot);
+        first
+    }
+
+    pub(super) fn take_news(&self) -> News {
+        std::mem::take(&mut *self.news())
+    }
+
+    /// Gives a topic the partitions that it turned out to have, and places the records that waited
+    /// for them. Returns those that name a partition which does not exist.
+    pub(super) fn open(
+        &self,
+        topic: &Topic,
+        added: Vec<Arc<PartitionQueue>>,
+        available: Vec<i32>,
+    ) -> Vec<(Homeless, NoSuchPartition)> {
+        let mut routes = write(&topic.routes);
+        routes.partitions.extend(added);
+        routes.available = available;
+        if routes.partitions.is_empty() {
+            return Vec::new();
+        }
+        let homeless = std::mem::take(&mut routes.homeless);
+        // Placed under the write lock: no later record may pass them.
+        let place = |waiting: Homeless| {
+            let placed = waiting
+                .record
+                .with(|record| self.place(topic, &routes, waiting.now, record, waiting.reserved));
+            match placed {
+                Ok(Pushed { completion: Completion { batch, index }, .. }) => {
+                    batch.forward(index, waiting.completion);
+                    None
+                }
+                Err(fault) => Some((waiting, fault)),
+            }
+        };
+        homeless.into_iter().filter_map(place).collect()
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        lock(&self.news)
+    }
+}
+
+/// A topic that records were sent to.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    routes: RwLock<Routes>,
+    sticky: Sticky,
+}
+
+#[derive(Debug, Default)]
+struct Routes {
+    /// By partition number; empty until metadata tells.
+    partitions: Vec<Arc<PartitionQueue>>,
+    /// Those that have a leader, ascending.
+    available: Vec<i32>,
+    /// Empty once there are partitions.
+    homeless: VecDeque<Homeless>,
+}
+
+/// A record without a partition yet.
+#[derive(Debug)]
+pub(super) struct Homeless {
+    record: OwnedRecord,
+    now: Now,
+    pub(super) reserved: usize,
+    pub(super) completion: Arc<BatchCompletion>,
+}
+
+impl Topic {
+    fn route<'a>(
+        &self,
+        routes: &'a Routes,
+        record: &Record<'_>,
+        size: usize,
+    ) -> Result<&'a PartitionQueue, NoSuchPartition> {
+        let count = i32::try_from(routes.partitions.len()).expect("partition numbers are INT32");
+        let partition = match (record.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of_key(key, count),
+            (None, None) => self.sticky.partition(size, &routes.available, count),
+        };
+        let queue = usize::try_from(partition).ok().and_then(|index| routes.partitions.get(index));
+        queue.map(Arc::as_ref).ok_or(NoSuchPartition { partition, count })
+    }
+
+    /// Partitions known so far.
+    pub(super) fn partition_count(&self) -> usize {
+        read(&self.routes).partitions.len()
+    }
+
+    /// When the first record began to wait for the topic's partitions.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        read(&self.routes).homeless.front().map(|waiting| waiting.now.instant)
+    }
+
+    /// Takes the records that have waited for partitions since `limit` or longer; all, if `None`.
+    pub(super) fn take_homeless(&self, limit: Option<Instant>) -> Vec<Homeless> {
+        let mut routes = write(&self.routes);
+        let old = |waiting: &Homeless| limit.is_none_or(|limit| waiting.now.instant <= limit);
+        let count = routes.homeless.iter().take_while(|waiting| old(waiting)).count();
+        routes.homeless.drain(..count).collect()
+    }
+
+    /// Completions of the records that still wait for partitions.
+    pub(super) fn homeless_completions(&self) -> Vec<Arc<BatchCompletion>> {
+        let completion = |waiting: &Homeless| Arc::clone(&waiting.completion);
+        read(&self.routes).homeless.iter().map(completion).collect()
+    }
+}
+
+/// The batches of one partition that no one has taken yet.
+#[derive(Debug)]
+pub(super) struct PartitionQueue {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    slot: Slot,
+    batches: Mutex<VecDeque<OpenBatch>>,
+}
+
+/// A batch that still takes records, if it is its queue's last.
+#[derive(Debug)]
+pub(super) struct OpenBatch {
+    pub(super) builder: BatchBuilder,
+    pub(super) completion: Arc<BatchCompletion>,
+    pub(super) opened_at: Instant,
+    /// Bytes set aside for its records.
+    pub(super) reserved: usize,
+    /// No more records: full, or flushed.
+    closed: bool,
+}
+
+/// What a queue's first batch looks like from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) opened_at: Instant,
+    pub(super) closed: bool,
+}
+
+impl PartitionQueue {
+    pub(super) fn new(topic: Arc<str>, partition: i32, slot: Slot) -> Self {
+        Self { topic, partition, slot, batches: Mutex::default() }
+    }
+
+    /// Appends to the open batch, or opens one. Tells whether the driver should know.
+    fn append(
+        &self,
+        limits: BatchLimits,
+        now: Now,
+        record: &Record<'_>,
+        reserved: usize,
+    ) -> (Completion, bool) {
+        let timestamp = record.timestamp.unwrap_or(now.unix_millis);
+        let content = record.content();
+        let mut batches = lock(&self.batches);
+        if let Some(open) = batches.back_mut().filter(|batch| !batch.closed) {
+            if let Appended::Index(index) = open.builder.try_append(timestamp, &content) {
+                open.reserved += reserved;
+                open.closed = open.builder.is_full();
+                return (open.completion_of(index), open.closed);
+            }
+            open.closed = true;
+        }
+        let mut builder = BatchBuilder::new(limits);
+        builder.try_append(timestamp, &content);
+        let closed = builder.is_full();
+        let completion = Arc::default();
+        let batch = OpenBatch { builder, completion, opened_at: now.instant, reserved, closed };
+        let completion = batch.completion_of(0);
+        batches.push_back(batch);
+        (completion, true)
+    }
+
+    /// The first batch, if there is one.
+    pub(super) fn head(&self) -> Option<Head> {
+        let batches = lock(&self.batches);
+        batches.front().map(|batch| Head { opened_at: batch.opened_at, closed: batch.closed })
+    }
+
+    /// Takes the first batch, full or not.
+    pub(super) fn take_head(&self) -> Option<OpenBatch> {
+        lock(&self.batches).pop_front()
+    }
+
+    /// Closes the open batch, so that it lingers no longer, and returns the completions of all.
+    pub(super) fn close_open(&self) -> Vec<Arc<BatchCompletion>> {
+        let mut batches = lock(&self.batches);
+        if let Some(open) = batches.back_mut() {
+            open.closed = true;
+        }
+        batches.iter().map(|batch| Arc::clone(&batch.completion)).collect()
+    }
+}
+
+impl OpenBatch {
+    fn completion_of(&self, index: u32) -> Completion {
+        Completion { batch: Arc::clone(&self.completion), index }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

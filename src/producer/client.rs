@@ -1,0 +1,293 @@
+//! [`Producer`]: what a program holds.
+//!
+//! `send` encodes the record into a batch on the caller's thread and returns a future of its end.
+//! The rest happens in the driver's task, on the runtime that the producer was started in.
+
+use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
+use super::budget::{Budget, NoRoom, Reservation};
+use super::completion::{Completion, Delivered, DeliveryError};
+use super::config::{ConfigError, ProducerConfig};
+use super::driver::{self, Command, Driver};
+use super::engine::Engine;
+use super::record::{OwnedRecord, Record};
+use crate::protocol::record_batch::BatchLimits;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, oneshot};
+
+/// A Kafka producer. Clones share it; when the last is dropped, what was accepted is still
+/// delivered, as long as the runtime lives.
+///
+/// ```no_run
+/// use ottla::producer::{Producer, ProducerConfig, Record};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = Producer::start(ProducerConfig::new(["localhost:9092"])?)?;
+/// let delivered = producer.send(Record::to("traces").key(b"0e8b").value(b"{}")).await?;
+/// println!("partition {}, offset {:?}", delivered.partition, delivered.offset);
+/// producer.close(std::time::Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    accumulator: Arc<Accumulator>,
+    budget: Arc<Budget>,
+    bell: Arc<Notify>,
+    commands: UnboundedSender<Command>,
+    record_size_max: usize,
+    max_block: Duration,
+}
+
+impl Producer {
+    /// Starts a producer on the present Tokio runtime. Does not wait for a broker.
+    ///
+    /// # Errors
+    ///
+    /// `StartError` when the settings do not go together, or there is no runtime.
+    pub fn start(config: ProducerConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let seed = RandomState::new().hash_one(0);
+        let limits =
+            BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
+        let accumulator = Arc::new(Accumulator::new(limits, seed));
+        let budget = Arc::new(Budget::new(config.buffer_memory));
+        let bell = Arc::new(Notify::new());
+        let (commands, inbox) = unbounded_channel();
+        let shared = Arc::new(Shared {
+            accumulator: Arc::clone(&accumulator),
+            budget: Arc::clone(&budget),
+            bell: Arc::clone(&bell),
+            commands,
+            record_size_max: config.record_size_max,
+            max_block: config.max_block,
+        });
+        let now = driver::now().instant;
+        let engine = Engine::new(now, config.clone(), accumulator, budget, seed);
+        drop(Driver::new(engine, &config, bell, inbox).spawn(&runtime));
+        Ok(Self { shared })
+    }
+
+    /// Sends a record.
+    ///
+    /// If there is room, the record is accepted before this returns, and records of one thread
+    /// keep their order. If the buffer is full, the future waits for room, in turn with others, for
+    /// up to `max_block`; the record is accepted then.
+    ///
+    /// Dropping the future of an accepted record neither recalls it nor disturbs others; one that
+    /// still waits for room is not sent.
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to `SendError`: the record was not accepted, or, as
+    /// [`SendError::Delivery`], was accepted and not, or perhaps not, delivered.
+    pub fn send(&self, record: Record<'_>) -> Sending {
+        let size = record.content().size_bound();
+        let max = self.shared.record_size_max;
+        if size > max {
+            return Sending(State::Refused(Some(SendError::TooLarge { size, max })));
+        }
+        Sending(match self.shared.budget.try_reserve(size) {
+            Ok(()) => self.shared.push(&record, size),
+            Err(NoRoom::Closed) => State::Refused(Some(SendError::Closed)),
+            Err(NoRoom::Full) => {
+                let deadline = driver::now().instant + self.shared.max_block;
+                let reservation = self.shared.budget.queue(size, deadline);
+                // Nothing may linger while someone waits, and the wait has an end.
+                self.shared.bell.notify_one();
+                State::Waiting(Box::new(Waiting {
+                    record: (&record).into(),
+                    size,
+                    reservation,
+                    shared: Arc::clone(&self.shared),
+                }))
+            }
+        })
+    }
+
+    /// Sends all records accepted so far without lingering, and waits until each has ended,
+    /// delivered or not. Records sent later do not prolong it. Dropping the future stops the wait
+    /// only.
+    pub async fn flush(&self) {
+        let (answer, outstanding) = oneshot::channel();
+        if self.shared.commands.send(Command::Flush(answer)).is_err() {
+            // The driver has ended, and with it every record.
+            return;
+        }
+        for batch in outstanding.await.unwrap_or_default() {
+            std::future::poll_fn(|context| batch.poll_settled(context)).await;
+        }
+    }
+
+    /// Refuses new records, delivers those accepted for up to `timeout`, and ends the rest as
+    /// [`DeliveryError::Abandoned`] or [`DeliveryError::Unknown`]. Zero ends them at once. Closing
+    /// again is harmless. Dropping the future stops the wait, not the closing.
+    pub async fn close(&self, timeout: Duration) {
+        let (done, closed) = oneshot::channel();
+        if self.shared.commands.send(Command::Close(timeout, done)).is_ok() {
+            // An error means that the driver ended: closed, too.
+            let _ = closed.await;
+        }
+    }
+
+    /// Bytes of records that the producer holds.
+    pub fn buffered_bytes(&self) -> usize {
+        self.shared.budget.used()
+    }
+}
+
+impl Shared {
+    /// Hands over a record for which room was set aside.
+    fn push(&self, record: &Record<'_>, size: usize) -> State {
+        match self.accumulator.push(driver::now(), record, size) {
+            Ok(pushed) => {
+                if pushed.wake {
+                    self.bell.notify_one();
+                }
+                State::Accepted(pushed.completion)
+            }
+            Err(fault) => {
+                self.budget.release(size);
+                State::Refused(Some(SendError::from_fault(fault, record)))
+            }
+        }
+    }
+}
+
+/// A record on its way: resolves to its place in the log, or to why it has none.
+#[derive(Debug)]
+#[must_use = "the record is sent all the same, but its failure goes unnoticed"]
+pub struct Sending(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting(Box<Waiting>),
+    Accepted(Completion),
+    /// `None` once it has been told.
+    Refused(Option<SendError>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    record: OwnedRecord,
+    size: usize,
+    reservation: Reservation,
+    shared: Arc<Shared>,
+}
+
+impl Future for Sending {
+    type Output = Result<Delivered, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.0 {
+                State::Accepted(completion) => {
+                    return completion.poll(context).map_err(SendError::Delivery);
+                }
+                State::Refused(error) => {
+                    return Poll::Ready(Err(error.take().unwrap_or(SendError::Closed)));
+                }
+                State::Waiting(waiting) => {
+                    let room = ready!(waiting.reservation.poll(context));
+                    self.0 = waiting.end(room);
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn end(&self, room: Result<(), NoRoom>) -> State {
+        match room {
+            Ok(()) => self.record.with(|record| self.shared.push(record, self.size)),
+            Err(NoRoom::Closed) => State::Refused(Some(SendError::Closed)),
+            Err(NoRoom::Full) => {
+                State::Refused(Some(SendError::QueueFull { waited: self.shared.max_block }))
+            }
+        }
+    }
+}
+
+/// Why a producer does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its settings do not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It was started outside a Tokio runtime.
+    #[error("a producer must be started within a Tokio runtime with IO and time enabled")]
+    NoRuntime,
+}
+
+/// Why a record is not in the log, or may not be.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It is larger than `record_size_max` allows. Not accepted.
+    #[error("the record may take {size} bytes, record_size_max allows {max}")]
+    TooLarge {
+        /// What it takes at most, in bytes.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The buffer stayed full for `max_block`. Not accepted.
+    #[error("the producer's buffer was full for {waited:?}: brokers take records too slowly")]
+    QueueFull {
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The producer is closed. Not accepted.
+    #[error("the producer is closed")]
+    Closed,
+    /// No topic can have this name. Not accepted.
+    #[error("topic name {topic:?} is not valid: {fault}")]
+    InvalidTopic {
+        /// As it was given.
+        topic: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The record names a partition that the topic does not have. Not accepted.
+    #[error("topic {topic:?} has no partition {partition}, only 0 to {}", count - 1)]
+    NoSuchPartition {
+        /// Its topic.
+        topic: String,
+        /// As it was given.
+        partition: i32,
+        /// Partitions of the topic.
+        count: i32,
+    },
+    /// Accepted, and then not delivered, or perhaps not.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+}
+
+impl SendError {
+    fn from_fault(fault: NotTaken, record: &Record<'_>) -> Self {
+        let topic = record.topic.to_owned();
+        match fault {
+            NotTaken::Closed => Self::Closed,
+            NotTaken::InvalidTopic(fault) => Self::InvalidTopic { topic, fault },
+            NotTaken::NoSuchPartition(NoSuchPartition { partition, count }) => {
+                Self::NoSuchPartition { topic, partition, count }
+            }
+        }
+    }
+
+    /// Whether the record may be in the log all the same.
+    pub const fn may_be_written(&self) -> bool {
+        matches!(self, Self::Delivery(error) if error.may_be_written())
+    }
+}

@@ -1,0 +1,348 @@
+//! How a record's story ends, and how its sender hears of it.
+//!
+//! A batch has one [`BatchCompletion`], shared by the futures of all its records: a record costs no
+//! channel and no allocation of its own, only its index in the batch. An accepted record ends
+//! exactly once: acknowledged ([`Delivered`]) or with one of the four truths of [`DeliveryError`].
+//!
+//! "Unknown" is not "failed": after a lost connection or a timeout the record may be in the log.
+
+use crate::protocol::ErrorCode;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// A record that Kafka has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset. `None` with `acks=0`, and when the broker knew the record from an earlier
+    /// transmission but no longer its offset.
+    pub offset: Option<i64>,
+    /// When the broker appended it, in milliseconds since the Unix epoch, on topics with
+    /// `message.timestamp.type=LogAppendTime`.
+    pub log_append_time: Option<i64>,
+}
+
+/// An accepted record that Kafka does not have, or may not have.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryError {
+    /// A broker refused it for good. It is not in the log.
+    #[error("topic {topic:?} partition {partition}: the broker refused the record: {code}{}",
+        Detail(message.as_deref()))]
+    Rejected {
+        /// Its topic.
+        topic: Arc<str>,
+        /// Its partition; −1 if none was chosen yet.
+        partition: i32,
+        /// The broker's reason.
+        code: ErrorCode,
+        /// The broker's words, if it sent any.
+        message: Option<Arc<str>>,
+    },
+    /// Its time was over before it could be delivered. It is not in the log.
+    #[error("topic {topic:?}: not delivered within {}, {waited}, after {attempts} attempts",
+        Seconds(*timeout))]
+    Expired {
+        /// Its topic.
+        topic: Arc<str>,
+        /// The delivery timeout.
+        timeout: Duration,
+        /// What it was waiting for at the end.
+        waited: Waited,
+        /// Transmissions.
+        attempts: u32,
+        /// The last thing that went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// Its last transmission was not answered. It may be in the log.
+    #[error("topic {topic:?} partition {partition}: sent, but no answer came within {}, after \
+        {attempts} attempts; the record may have been written", Seconds(*timeout))]
+    Unknown {
+        /// Its topic.
+        topic: Arc<str>,
+        /// Its partition.
+        partition: i32,
+        /// The delivery timeout, or what was left of it when the producer closed.
+        timeout: Duration,
+        /// Transmissions.
+        attempts: u32,
+        /// The last thing that went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// The producer was closed or dropped before the record was sent. It is not in the log.
+    #[error("topic {topic:?}: the producer was closed before the record was sent")]
+    Abandoned {
+        /// Its topic.
+        topic: Arc<str>,
+        /// The last thing that went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// The producer can deliver nothing more, and says why. The record is not in the log.
+    #[error("the producer has stopped: {0}")]
+    Fatal(#[source] Cause),
+}
+
+impl DeliveryError {
+    /// Whether the record may be in the log all the same.
+    pub const fn may_be_written(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+/// What kept a record waiting until its time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waited {
+    /// For metadata that names the topic's partitions.
+    Metadata,
+    /// For the partition to have a leader.
+    Leader,
+    /// For a connection to the leader.
+    Connection,
+    /// For a producer id, which an idempotent producer needs.
+    ProducerId,
+    /// For earlier records of the partition.
+    Queue,
+    /// For its next retry.
+    Retry,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metadata => "waiting for the topic's metadata",
+            Self::Leader => "waiting for the partition to have a leader",
+            Self::Connection => "waiting for a connection to the partition's leader",
+            Self::ProducerId => "waiting for a producer id",
+            Self::Queue => "waiting behind earlier records",
+            Self::Retry => "waiting for a retry",
+        })
+    }
+}
+
+/// Something that went wrong on the way, and was tried again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A broker answered with an error.
+    #[error("the broker answered {code}{}", Detail(message.as_deref()))]
+    Broker {
+        /// Its code.
+        code: ErrorCode,
+        /// Its words, if any.
+        message: Option<Arc<str>>,
+    },
+    /// A connection failed.
+    #[error("{0}")]
+    Connection(Arc<str>),
+}
+
+impl From<ErrorCode> for Cause {
+    fn from(code: ErrorCode) -> Self {
+        Self::Broker { code, message: None }
+    }
+}
+
+struct Detail<'a>(Option<&'a str>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |text| write!(f, ": {text}"))
+    }
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
+/// How a whole batch, or a run of its records, ended.
+pub(super) type Outcome = Result<Acknowledged, DeliveryError>;
+
+/// A batch that Kafka has.
+#[derive(Debug, Clone)]
+pub(super) struct Acknowledged {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    /// Offset of the run's first record, if known.
+    pub(super) base_offset: Option<i64>,
+    pub(super) log_append_time: Option<i64>,
+}
+
+impl Acknowledged {
+    fn record(&self, index: u32) -> Delivered {
+        Delivered {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            offset: self.base_offset.map(|base| base + i64::from(index)),
+            log_append_time: self.log_append_time,
+        }
+    }
+}
+
+/// The shared end of a batch's records.
+#[derive(Debug, Default)]
+pub(super) struct BatchCompletion {
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    outcome: Option<Outcome>,
+    /// By record index; filled as far as futures were polled.
+    record_wakers: Vec<Option<Waker>>,
+    batch_wakers: Vec<Waker>,
+    /// Records that had a completion before they had a batch.
+    forwards: Vec<(u32, Arc<BatchCompletion>)>,
+}
+
+impl BatchCompletion {
+    /// Ends the batch. Only the first outcome counts.
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let mut progress = self.lock();
+        if progress.outcome.is_some() {
+            return;
+        }
+        let forwards = std::mem::take(&mut progress.forwards);
+        let record_wakers = std::mem::take(&mut progress.record_wakers);
+        let batch_wakers = std::mem::take(&mut progress.batch_wakers);
+        progress.outcome = Some(outcome.clone());
+        drop(progress);
+        // Wakers run foreign code: never under the lock.
+        for waker in record_wakers.into_iter().flatten().chain(batch_wakers) {
+            waker.wake();
+        }
+        for (index, completion) in forwards {
+            completion.settle(outcome.clone().map(|acknowledged| Acknowledged {
+                base_offset: acknowledged.base_offset.map(|base| base + i64::from(index)),
+                ..acknowledged
+            }));
+        }
+    }
+
+    /// Ends `single`, a completion of one record, as this batch's record of `index` ends.
+    pub(super) fn forward(&self, index: u32, single: Arc<Self>) {
+        let mut progress = self.lock();
+        debug_assert!(progress.outcome.is_none(), "records join a batch before it is sent");
+        progress.forwards.push((index, single));
+    }
+
+    fn poll_record(
+        &self,
+        index: u32,
+        context: &Context<'_>,
+    ) -> Poll<Result<Delivered, DeliveryError>> {
+        let mut progress = self.lock();
+        if let Some(outcome) = &progress.outcome {
+            return Poll::Ready(outcome.clone().map(|batch| batch.record(index)));
+        }
+        let slot = index as usize;
+        if progress.record_wakers.len() <= slot {
+            progress.record_wakers.resize(slot + 1, None);
+        }
+        match &mut progress.record_wakers[slot] {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Ready once the batch has ended, however it did.
+    pub(super) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
+        let mut progress = self.lock();
+        if progress.outcome.is_some() {
+            return Poll::Ready(());
+        }
+        progress.batch_wakers.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One record's view of its batch's end. Dropping it recalls nothing.
+#[derive(Debug)]
+pub(super) struct Completion {
+    pub(super) batch: Arc<BatchCompletion>,
+    pub(super) index: u32,
+}
+
+impl Completion {
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Result<Delivered, DeliveryError>> {
+        self.batch.poll_record(self.index, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acknowledged(base_offset: i64) -> Outcome {
+        Ok(Acknowledged {
+            topic: "t".into(),
+            partition: 2,
+            base_offset: Some(base_offset),
+            log_append_time: None,
+        })
+    }
+
+    fn offset(completion: &Completion) -> Option<i64> {
+        match completion.poll(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(delivered) => delivered.unwrap().offset,
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn each_record_of_a_batch_learns_its_own_offset_and_only_the_first_outcome_counts() {
+        let batch = Arc::new(BatchCompletion::default());
+        let records: Vec<_> =
+            (0..3).map(|index| Completion { batch: Arc::clone(&batch), index }).collect();
+        assert_eq!(offset(&records[1]), None);
+        batch.settle(acknowledged(40));
+        batch.settle(acknowledged(90));
+        assert_eq!(records.iter().map(offset).collect::<Vec<_>>(), [Some(40), Some(41), Some(42)]);
+    }
+
+    #[test]
+    fn a_record_that_joined_late_ends_with_its_batch() {
+        let batch = BatchCompletion::default();
+        let single = Arc::new(BatchCompletion::default());
+        batch.forward(7, Arc::clone(&single));
+        let waiting = Completion { batch: single, index: 0 };
+        assert_eq!(offset(&waiting), None);
+        batch.settle(acknowledged(100));
+        assert_eq!(offset(&waiting), Some(107));
+    }
+
+    #[test]
+    fn errors_say_what_happened_in_one_sentence() {
+        let error = DeliveryError::Expired {
+            topic: "traces".into(),
+            timeout: Duration::from_millis(1500),
+            waited: Waited::Connection,
+            attempts: 0,
+            cause: None,
+        };
+        assert_eq!(
+            error.to_string(),
+            "topic \"traces\": not delivered within 1.5 s, waiting for a connection to the \
+             partition's leader, after 0 attempts"
+        );
+        assert!(!error.may_be_written());
+    }
+}

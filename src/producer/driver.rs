@@ -1,0 +1,258 @@
+//! The one place that reads the clock, sleeps and spawns.
+//!
+//! Carries events to the engine and performs its actions. Decides nothing about records: every
+//! rule is the engine's, and can be tested without this file.
+
+use super::accumulator::Now;
+use super::completion::BatchCompletion;
+use super::config::ProducerConfig;
+use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice};
+use super::net::{self, NetEvent, Outgoing};
+use crate::protocol::compression::Compressor;
+use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
+use crate::protocol::{Codec, Compression};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// Batches below this are compressed where they are: handing them over would cost more.
+const SEAL_INLINE_SIZE_MAX: usize = 16 << 10;
+
+/// A caller's wish that is not a record.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Answer with what is outstanding, which lingers no more.
+    Flush(oneshot::Sender<Vec<Arc<BatchCompletion>>>),
+    /// Deliver what there is within the time, then end, and tell.
+    Close(Duration, oneshot::Sender<()>),
+}
+
+/// What happened outside the engine.
+#[derive(Debug)]
+enum Event {
+    Net(ConnectionId, NetEvent),
+    Sealed(BatchRef, SealedBatch),
+}
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    engine: Engine,
+    /// Rung when callers have news for the engine.
+    bell: Arc<Notify>,
+    commands: UnboundedReceiver<Command>,
+    events: UnboundedReceiver<Event>,
+    report: UnboundedSender<Event>,
+    connections: HashMap<ConnectionId, Connection>,
+    compression: Compression,
+    response_size_max: usize,
+    delivery_timeout: Duration,
+    closers: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    outgoing: UnboundedSender<Outgoing>,
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        engine: Engine,
+        config: &ProducerConfig,
+        bell: Arc<Notify>,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
+        let (report, events) = unbounded_channel();
+        Self {
+            engine,
+            bell,
+            commands,
+            events,
+            report,
+            connections: HashMap::new(),
+            compression: config.compression,
+            response_size_max: config.response_size_max,
+            delivery_timeout: config.delivery_timeout,
+            closers: Vec::new(),
+        }
+    }
+
+    /// Runs until the producer is closed, or dropped and drained.
+    pub(super) fn spawn(self, runtime: &tokio::runtime::Handle) -> JoinHandle<()> {
+        runtime.spawn(self.run())
+    }
+
+    async fn run(mut self) {
+        let mut dropped = false;
+        loop {
+            self.perform_actions();
+            if self.engine.is_finished() {
+                break;
+            }
+            let timeout = self.engine.poll_timeout();
+            tokio::select! {
+                () = self.bell.notified() => self.engine.handle_news(now().instant),
+                Some(event) = self.events.recv() => self.on_event(event),
+                command = self.commands.recv(), if !dropped => match command {
+                    Some(command) => self.on_command(command),
+                    None => {
+                        // Nobody can send any more; what was accepted is still delivered.
+                        dropped = true;
+                        let now = now().instant;
+                        self.engine.handle_close(now, now + self.delivery_timeout);
+                    }
+                },
+                () = sleep_until(timeout) => self.engine.handle_timeout(now().instant),
+            }
+        }
+        for closer in self.closers.drain(..) {
+            // Whoever closed may have stopped waiting.
+            let _ = closer.send(());
+        }
+    }
+
+    fn perform_actions(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Connect { connection, address } => {
+                    let (outgoing, frames) = unbounded_channel();
+                    let report = self.report.clone();
+                    let carry = net::carry(address, self.response_size_max, frames, move |event| {
+                        // The driver may have ended before its connections.
+                        let _ = report.send(Event::Net(connection, event));
+                    });
+                    let task = spawn(carry);
+                    self.connections.insert(connection, Connection { outgoing, task });
+                }
+                Action::Transmit { connection, frame, report } => {
+                    if let Some(connection) = self.connections.get(&connection) {
+                        // If its task has ended, that is on its way to the engine.
+                        let _ = connection.outgoing.send(Outgoing { pieces: frame, report });
+                    }
+                }
+                Action::Close { connection } => drop(self.connections.remove(&connection)),
+                Action::Seal { batch, builder } => self.seal(batch, builder),
+                Action::Notice(notice) => log(&notice),
+            }
+        }
+    }
+
+    fn seal(&mut self, batch: BatchRef, builder: BatchBuilder) {
+        let compression = self.compression;
+        if is_quick_to_seal(compression, &builder) {
+            let sealed = seal(compression, builder);
+            self.engine.handle_sealed(now().instant, batch, sealed);
+            return;
+        }
+        let report = self.report.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            // The driver may have ended before its batches.
+            let _ = report.send(Event::Sealed(batch, seal(compression, builder)));
+        }));
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let now = now().instant;
+        match event {
+            Event::Net(connection, NetEvent::Connected) => {
+                self.engine.handle_connected(now, connection);
+            }
+            Event::Net(connection, NetEvent::Frame(frame)) => {
+                self.engine.handle_frame(now, connection, &frame);
+            }
+            Event::Net(connection, NetEvent::Written(correlation_id)) => {
+                self.engine.handle_written(now, connection, correlation_id);
+            }
+            Event::Net(connection, NetEvent::Closed(error)) => {
+                self.connections.remove(&connection);
+                self.engine.handle_disconnected(now, connection, error.to_string().into());
+            }
+            Event::Sealed(batch, sealed) => self.engine.handle_sealed(now, batch, sealed),
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = now().instant;
+        match command {
+            Command::Flush(answer) => {
+                // Whoever flushed may have stopped waiting.
+                let _ = answer.send(self.engine.handle_flush(now));
+            }
+            Command::Close(timeout, done) => {
+                self.closers.push(done);
+                let deadline = now.checked_add(timeout).unwrap_or(now + self.delivery_timeout);
+                self.engine.handle_close(now, deadline);
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// The compressor that this thread used last: its tables are worth keeping, and they may not
+    /// change threads.
+    static COMPRESSOR: RefCell<Option<(Compression, Compressor)>> = const { RefCell::new(None) };
+}
+
+fn is_quick_to_seal(compression: Compression, builder: &BatchBuilder) -> bool {
+    compression.codec() == Codec::None || builder.size() < SEAL_INLINE_SIZE_MAX
+}
+
+fn seal(compression: Compression, builder: BatchBuilder) -> SealedBatch {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some((known, compressor)) if *known == compression => builder.seal(compressor),
+        _ => {
+            let (_, compressor) = kept.insert((compression, Compressor::new(compression)));
+            builder.seal(compressor)
+        }
+    })
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Disconnected { address, cause } => {
+            tracing::warn!(%address, "connection lost: {cause}");
+        }
+        Notice::Retrying { topic, partition, attempts, cause } => {
+            tracing::info!(%topic, partition, attempts, "batch will be sent again: {cause}");
+        }
+        Notice::Failed(error) => tracing::error!("records not delivered: {error}"),
+        Notice::Renumbered { topic, partition, cause } => {
+            tracing::warn!(%topic, partition, "sequence starts anew: {cause}");
+        }
+        Notice::TopicError { topic, cause } => {
+            tracing::warn!(%topic, "topic not available: {cause}");
+        }
+    }
+}
+
+/// The time on both clocks.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+pub(super) fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        instant: Instant::now(),
+        unix_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

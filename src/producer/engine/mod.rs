@@ -1,0 +1,355 @@
+//! The producer's rules in one value: events and `now` go in, actions come out.
+//!
+//! Composes the pure parts of this folder's parent and owns no socket, clock or task. A driver
+//!
+//! 1. reports what happened (`handle_*`, each with the time),
+//! 2. performs actions until [`poll_action`](Engine::poll_action) has none,
+//! 3. waits for the next event, or until [`poll_timeout`](Engine::poll_timeout), which it reports
+//!    with [`handle_timeout`](Engine::handle_timeout).
+//!
+//! Every handler ends in [`advance`](Engine::advance), which applies all rules to the present
+//! state; so no rule depends on which event came first.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `link` | the lives of a connection |
+//! | `partition` | which batch of a partition goes next |
+//! | `control` | metadata, the producer's identity, where to connect |
+//! | `produce` | which batches go into which request |
+//! | `answers` | what an answer does to its batches |
+//! | `endings` | timeouts, flush, close: the end of everything that was accepted |
+
+mod answers;
+mod control;
+mod endings;
+mod link;
+mod partition;
+mod produce;
+
+pub(super) use link::ConnectionId;
+pub(super) use partition::BatchRef;
+
+use super::accumulator::{Accumulator, PartitionQueue, Slot, Topic};
+use super::backoff::Backoff;
+use super::budget::Budget;
+use super::cluster::{Cluster, NodeId, Refresh};
+use super::completion::{Cause, DeliveryError};
+use super::config::{Address, ProducerConfig};
+use super::partitioner::Random;
+use super::sequencer::Sequencer;
+use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
+use bytes::Bytes;
+use link::{Link, Progress, Request};
+use partition::Partition;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the driver shall do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Open a connection; report `handle_connected` or `handle_disconnected`.
+    Connect { connection: ConnectionId, address: Address },
+    /// Write these bytes, in order. With an id, report `handle_written` when they are out.
+    Transmit { connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32> },
+    /// Close a connection, of which nothing shall be reported any more.
+    Close { connection: ConnectionId },
+    /// Compress a batch; report `handle_sealed`.
+    Seal { batch: BatchRef, builder: BatchBuilder },
+    /// Tell people.
+    Notice(Notice),
+}
+
+/// What people should know.
+#[derive(Debug, Clone)]
+pub(super) enum Notice {
+    /// A connection was lost, or could not be made.
+    Disconnected { address: Address, cause: Cause },
+    /// A batch was answered with an error and will be sent again.
+    Retrying { topic: Arc<str>, partition: i32, attempts: u32, cause: Cause },
+    /// A batch failed.
+    Failed(DeliveryError),
+    /// The partition's records are numbered anew: the broker knew less of them than we did.
+    Renumbered { topic: Arc<str>, partition: i32, cause: Cause },
+    /// A topic's metadata came with an error.
+    TopicError { topic: Arc<str>, cause: Cause },
+}
+
+/// Which link a connection belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    /// To whichever broker answers, for metadata and the identity.
+    Control,
+    /// To a leader, for its batches.
+    Leader(NodeId),
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    config: ProducerConfig,
+    accumulator: Arc<Accumulator>,
+    budget: Arc<Budget>,
+    random: Random,
+    reconnect: Backoff,
+    retry: Backoff,
+
+    cluster: Cluster,
+    sequencer: Sequencer,
+    /// Pause before the identity is asked for again.
+    identity_not_before: Option<Instant>,
+    topics: HashMap<Arc<str>, TopicEntry>,
+    partitions: Vec<Partition>,
+    /// Partitions that hold something.
+    active: BTreeSet<Slot>,
+
+    control: Link,
+    /// Which of the known addresses the control link leads to next.
+    control_cursor: usize,
+    leaders: BTreeMap<NodeId, Link>,
+    connections: BTreeMap<ConnectionId, Target>,
+    next_connection: u64,
+    /// Where the next request starts to collect batches, so that every partition has its turn.
+    rotation: Slot,
+
+    closing: Option<Instant>,
+    fatal: Option<Cause>,
+    finished: bool,
+    /// The time of the last event.
+    now: Instant,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+struct TopicEntry {
+    topic: Arc<Topic>,
+    /// By partition number.
+    slots: Vec<Slot>,
+}
+
+impl Engine {
+    /// # Panics
+    ///
+    /// When `config` is not valid.
+    pub(super) fn new(
+        now: Instant,
+        config: ProducerConfig,
+        accumulator: Arc<Accumulator>,
+        budget: Arc<Budget>,
+        seed: u64,
+    ) -> Self {
+        let retry = Backoff::new(config.retry_backoff, config.retry_backoff_max);
+        let mut engine = Self {
+            random: Random::new(seed),
+            reconnect: Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max),
+            retry,
+            cluster: Cluster::new(Refresh::new(config.metadata_max_age, retry)),
+            sequencer: Sequencer::new(config.idempotence),
+            identity_not_before: None,
+            topics: HashMap::new(),
+            partitions: Vec::new(),
+            active: BTreeSet::new(),
+            control: Link::new(config.bootstrap[0].clone()),
+            control_cursor: 0,
+            leaders: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            rotation: 0,
+            closing: None,
+            fatal: None,
+            finished: false,
+            now,
+            actions: VecDeque::new(),
+            config,
+            accumulator,
+            budget,
+        };
+        engine.advance(now);
+        engine
+    }
+
+    /// Callers have put records into batches.
+    pub(super) fn handle_news(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    pub(super) fn handle_connected(&mut self, now: Instant, connection: ConnectionId) {
+        let client_id = self.config.client_id.clone();
+        if let Some(frame) =
+            self.link_of(connection).and_then(|link| link.on_connected(now, &client_id))
+        {
+            self.transmit(connection, frame, None);
+        }
+        self.advance(now);
+    }
+
+    pub(super) fn handle_frame(&mut self, now: Instant, connection: ConnectionId, frame: &Bytes) {
+        let client_id = self.config.client_id.clone();
+        let Some(target) = self.connections.get(&connection).copied() else { return };
+        let Some(link) = self.link_mut(target) else { return };
+        match link.on_frame(now, frame, &client_id) {
+            Ok(Progress::Transmit(frame)) => self.transmit(connection, frame, None),
+            Ok(Progress::Up) => {}
+            Ok(Progress::Answer(answer)) => {
+                if let Err(error) = self.on_answer(now, target, answer) {
+                    self.drop_link(now, target, &error.to_string());
+                }
+            }
+            Err(error) => self.drop_link(now, target, &error.to_string()),
+        }
+        self.advance(now);
+    }
+
+    /// A request that has no answer is written.
+    pub(super) fn handle_written(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        correlation_id: i32,
+    ) {
+        let request = self.link_of(connection).and_then(|link| link.on_written(correlation_id));
+        if let Some(Request::Produce { batches, .. }) = request {
+            self.on_written(now, &batches);
+        }
+        self.advance(now);
+    }
+
+    /// A connection could not be made, or is lost. `cause` says why in words, with the address.
+    pub(super) fn handle_disconnected(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        cause: Arc<str>,
+    ) {
+        if let Some(target) = self.connections.get(&connection).copied() {
+            self.lose_link(now, target, Cause::Connection(cause));
+        }
+        self.advance(now);
+    }
+
+    pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, sealed: SealedBatch) {
+        self.partitions[batch.slot].on_sealed(batch.id, sealed);
+        self.advance(now);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    /// Always later than the last event: what is due by then has been dealt with, or waits for
+    /// another event.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let links = std::iter::once(&self.control).chain(self.leaders.values());
+        let partitions = self.active.iter().map(|slot| &self.partitions[*slot]);
+        links
+            .flat_map(Link::timers)
+            .chain(partitions.flat_map(|partition| self.partition_timers(partition)))
+            .chain(self.topics.values().filter_map(|entry| {
+                entry.topic.waiting_since().map(|since| since + self.config.delivery_timeout)
+            }))
+            .chain(self.cluster.refresh.next_at())
+            .chain(self.identity_not_before)
+            .chain(self.budget.next_deadline())
+            .chain(self.closing)
+            .filter(|at| *at > self.now)
+            .min()
+    }
+
+    fn partition_timers(&self, partition: &Partition) -> impl Iterator<Item = Instant> {
+        let linger = partition.queue.head().map(|head| self.linger_ends(head.opened_at));
+        let unsettled = partition.batches.iter().find(|batch| !batch.is_settled());
+        let oldest = unsettled
+            .map(partition::Batch::opened_at)
+            .or_else(|| partition.queue.head().map(|head| head.opened_at));
+        let deadline = oldest.map(|opened_at| opened_at + self.config.delivery_timeout);
+        [linger, deadline, partition.not_before].into_iter().flatten()
+    }
+
+    fn linger_ends(&self, opened_at: Instant) -> Instant {
+        opened_at + self.config.linger
+    }
+
+    /// Applies every rule to the present state.
+    fn advance(&mut self, now: Instant) {
+        self.now = now;
+        self.take_news(now);
+        self.end_overdue(now);
+        self.tend_control(now);
+        self.tend_leaders(now);
+        self.produce(now);
+        self.settle_down(now);
+    }
+
+    fn take_news(&mut self, now: Instant) {
+        let news = self.accumulator.take_news();
+        for topic in news.topics {
+            self.cluster.watch(&topic.name, now);
+            let name = Arc::clone(&topic.name);
+            self.topics.insert(name, TopicEntry { topic, slots: Vec::new() });
+        }
+        self.active.extend(news.partitions);
+    }
+
+    /// Brings a topic's partitions up to what the cluster says of them.
+    fn sync_topic(&mut self, now: Instant, name: &Arc<str>) {
+        let (Some(entry), Some(view)) = (self.topics.get_mut(name), self.cluster.topic(name))
+        else {
+            return;
+        };
+        let mut added = Vec::new();
+        for number in entry.slots.len()..view.partitions.len() {
+            let slot = self.partitions.len();
+            let number = i32::try_from(number).expect("partition numbers are INT32");
+            let queue = Arc::new(PartitionQueue::new(Arc::clone(name), number, slot));
+            self.partitions.push(Partition::new(Arc::clone(&queue)));
+            entry.slots.push(slot);
+            added.push(queue);
+        }
+        let mut available = Vec::new();
+        for ((number, told), slot) in (0..).zip(&view.partitions).zip(&entry.slots) {
+            let partition = &mut self.partitions[*slot];
+            if told.leader.is_some() && told.leader != partition.leader {
+                // Whatever the old leader said does not hold for the new one.
+                partition.not_before = None;
+            }
+            partition.leader = told.leader;
+            if told.leader.is_some() {
+                available.push(number);
+            }
+        }
+        let misplaced = self.accumulator.open(&entry.topic, added, available);
+        for (homeless, fault) in misplaced {
+            self.reject_misplaced(name, homeless, fault);
+        }
+        self.take_news(now);
+    }
+
+    fn link_mut(&mut self, target: Target) -> Option<&mut Link> {
+        match target {
+            Target::Control => Some(&mut self.control),
+            Target::Leader(node) => self.leaders.get_mut(&node),
+        }
+    }
+
+    fn link_of(&mut self, connection: ConnectionId) -> Option<&mut Link> {
+        let target = *self.connections.get(&connection)?;
+        self.link_mut(target)
+    }
+
+    fn transmit(&mut self, connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32>) {
+        self.actions.push_back(Action::Transmit { connection, frame, report });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Notice(notice));
+    }
+
+    /// How long an answer may take: the broker's own time for the request, and the way.
+    const fn answer_timeout(&self) -> Duration {
+        self.config.request_timeout
+    }
+}

@@ -1,0 +1,247 @@
+//! One partition on its way to its leader: the batches taken, in the order of their sequence.
+//!
+//! Decides which batch may be sent next. The rules that keep the order:
+//!
+//! * the first batch that is not in flight goes next, never a later one;
+//! * a batch that is sent again goes alone, and nothing goes beside it;
+//! * while a batch is in flight on one connection, nothing goes out on another;
+//! * the first batch of an identity goes alone, until a broker has confirmed it;
+//! * numbers are given anew only when nothing is in flight.
+
+use super::super::accumulator::{OpenBatch, PartitionQueue};
+use super::super::cluster::NodeId;
+use super::super::completion::{BatchCompletion, Cause, Outcome, Waited};
+use super::super::sequencer::{PartitionSequence, Sequencer};
+use super::link::ConnectionId;
+use crate::protocol::record_batch::{BatchBuilder, ProducerStamp, SealedBatch};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Full batches taken ahead, so that they are compressed while earlier ones are on their way.
+const AHEAD_MAX: usize = 2;
+
+/// A batch, for as long as the engine holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::producer) struct BatchRef {
+    pub(super) slot: usize,
+    pub(super) id: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) queue: Arc<PartitionQueue>,
+    pub(super) leader: Option<NodeId>,
+    /// In sequence order.
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) sequence: PartitionSequence,
+    /// All stamps are void as soon as nothing is in flight.
+    renumber: bool,
+    /// Connection of the batches in flight.
+    in_flight_on: Option<ConnectionId>,
+    /// Pause before the next transmission.
+    pub(super) not_before: Option<Instant>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Batch {
+    id: u64,
+    completion: Arc<BatchCompletion>,
+    /// `None` while it is being compressed.
+    sealed: Option<SealedBatch>,
+    opened_at: Instant,
+    pub(super) reserved: usize,
+    /// Transmissions.
+    pub(super) attempts: u32,
+    /// Its identity and sequence, from its first transmission on.
+    pub(super) stamp: Option<ProducerStamp>,
+    in_flight: bool,
+    /// It may be in the log.
+    pub(super) unsure: bool,
+    /// Its records have heard how it ended; it only waits for its answer.
+    settled: bool,
+    pub(super) cause: Option<Cause>,
+}
+
+impl Partition {
+    pub(super) fn new(queue: Arc<PartitionQueue>) -> Self {
+        Self {
+            queue,
+            leader: None,
+            batches: VecDeque::new(),
+            sequence: PartitionSequence::default(),
+            renumber: false,
+            in_flight_on: None,
+            not_before: None,
+            next_id: 0,
+        }
+    }
+
+    /// Whether it holds nothing, so that nothing has to be done for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batches.is_empty() && self.queue.head().is_none()
+    }
+
+    /// Whether the queue's first batch should be taken: a full one ahead of time, one that is not
+    /// full only when it can go out at once, for while it cannot it may still grow.
+    pub(super) fn wants_next(
+        &self,
+        now: Instant,
+        linger_ends: impl Fn(Instant) -> Instant,
+    ) -> bool {
+        let unsent = self.batches.iter().filter(|batch| !batch.in_flight).count();
+        self.queue.head().is_some_and(|head| {
+            if head.closed {
+                unsent < AHEAD_MAX
+            } else {
+                unsent == 0 && linger_ends(head.opened_at) <= now
+            }
+        })
+    }
+
+    /// Takes a batch over from the queue.
+    pub(super) fn take(&mut self, open: OpenBatch) -> (u64, BatchBuilder) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.batches.push_back(Batch {
+            id,
+            completion: open.completion,
+            sealed: None,
+            opened_at: open.opened_at,
+            reserved: open.reserved,
+            attempts: 0,
+            stamp: None,
+            in_flight: false,
+            unsure: false,
+            settled: false,
+            cause: None,
+        });
+        (id, open.builder)
+    }
+
+    pub(super) fn on_sealed(&mut self, id: u64, sealed: SealedBatch) {
+        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.id == id) {
+            batch.sealed = Some(sealed);
+        }
+    }
+
+    /// The batch that may be sent on `connection` now, stamped.
+    pub(super) fn next_to_send(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        sequencer: &Sequencer,
+    ) -> Option<&mut Batch> {
+        if self.not_before.is_some_and(|at| at > now)
+            || self.in_flight_on.is_some_and(|other| other != connection)
+        {
+            return None;
+        }
+        let any_in_flight = self.in_flight_on.is_some();
+        let index = self.batches.iter().position(|batch| !batch.in_flight)?;
+        let retry = self.batches[index].attempts > 0;
+        let behind_retry = self.batches.iter().take(index).any(|batch| batch.attempts > 1);
+        let unconfirmed = sequencer.is_idempotent() && !self.sequence.is_confirmed();
+        if any_in_flight && (retry || behind_retry || unconfirmed || self.renumber) {
+            return None;
+        }
+        let sealed_count = self.batches[index].sealed.as_ref()?.count();
+        if self.batches[index].stamp.is_none() {
+            let holds_stamps = self.batches.iter().any(|batch| batch.stamp.is_some());
+            let stamp = sequencer.reserve(&mut self.sequence, sealed_count, holds_stamps)?;
+            self.batches[index].stamp = Some(stamp);
+        }
+        Some(&mut self.batches[index])
+    }
+
+    pub(super) fn on_sent(&mut self, id: u64, connection: ConnectionId) {
+        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.id == id) {
+            batch.in_flight = true;
+            batch.attempts += 1;
+            self.in_flight_on = Some(connection);
+        }
+    }
+
+    /// The batch is on its way no longer, answered or not. Returns its place, unless it is one
+    /// whose end was told before.
+    pub(super) fn on_returned(&mut self, id: u64) -> Option<usize> {
+        let index = self.batches.iter().position(|batch| batch.id == id && batch.in_flight)?;
+        self.batches[index].in_flight = false;
+        if !self.batches.iter().any(|batch| batch.in_flight) {
+            self.in_flight_on = None;
+        }
+        Some(index)
+    }
+
+    /// Numbers everything anew once nothing is in flight.
+    pub(super) const fn order_renumbering(&mut self) {
+        self.renumber = true;
+    }
+
+    /// Voids the stamps, if that was ordered and can be done.
+    pub(super) fn renumber_if_ordered(&mut self) {
+        if self.renumber && self.in_flight_on.is_none() {
+            self.renumber = false;
+            self.sequence.restart();
+            for batch in &mut self.batches {
+                // The broker refused the first of them for what came before it, so it has none.
+                batch.stamp = None;
+                batch.unsure = false;
+            }
+        }
+    }
+
+    /// Takes out a batch.
+    pub(super) fn remove(&mut self, index: usize) -> Batch {
+        self.batches.remove(index).expect("the caller found it there")
+    }
+
+    /// What its first batch waits for, with a leader that can be talked to or not.
+    pub(super) fn waits_for(&self, connected: bool, identified: bool) -> Waited {
+        match () {
+            () if self.leader.is_none() => Waited::Leader,
+            () if !connected => Waited::Connection,
+            () if !identified => Waited::ProducerId,
+            () if self.not_before.is_some() => Waited::Retry,
+            () => Waited::Queue,
+        }
+    }
+}
+
+impl Batch {
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) const fn sealed(&self) -> Option<&SealedBatch> {
+        self.sealed.as_ref()
+    }
+
+    pub(super) const fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    pub(super) const fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    pub(super) const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) const fn completion(&self) -> &Arc<BatchCompletion> {
+        &self.completion
+    }
+
+    /// Tells its records how it ended.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        self.settled = true;
+        self.completion.settle(outcome);
+    }
+
+    /// Records in it; zero while it is being compressed.
+    pub(super) fn count(&self) -> u32 {
+        self.sealed.as_ref().map_or(0, SealedBatch::count)
+    }
+}

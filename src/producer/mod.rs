@@ -1,0 +1,37 @@
+//! The producer: records in, acknowledged offsets out.
+pub mod config;
+pub use config::{Acks, Address, ConfigError, ProducerConfig};
+
+pub mod record;
+pub use crate::protocol::Header;
+pub use record::Record;
+
+pub mod completion;
+pub use completion::{Cause, Delivered, DeliveryError, Waited};
+
+mod partitioner;
+
+mod budget;
+
+mod backoff;
+
+mod accumulator;
+
+mod sequencer;
+
+mod cluster;
+
+mod in_flight;
+
+mod handshake;
+
+mod verdict;
+
+mod engine;
+
+mod net;
+
+mod driver;
+
+mod client;
+pub use client::{Producer, SendError, Sending, StartError};
