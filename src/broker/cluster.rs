@@ -1,0 +1,304 @@
+//! The cluster: its nodes, its topics, and who leads which partition.
+//!
+//! Decides which topic names and sizes are allowed, what a topic's id is, and which node answers for
+//! a partition. Pure: randomness comes in once, as a seed. All nodes see this one state, so a leader
+//! that moves keeps the log, as replicas in step would.
+//!
+//! Spec: KIP-516 for topic ids, KIP-320 for leader epochs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::log::{Log, LogLimits};
+use crate::protocol::ErrorCode;
+
+/// The leader of a partition that has none.
+pub(crate) const NO_LEADER: i32 = -1;
+
+/// The leader epoch of a client that does not say which it knows.
+pub(crate) const ANY_EPOCH: i32 = -1;
+
+const TOPIC_NAME_SIZE_MAX: usize = 249;
+
+/// Partitions of all topics together: a request of a few bytes can ask for a topic of 2^31.
+const PARTITIONS_MAX: usize = 100_000;
+
+/// What new topics are made by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TopicRules {
+    pub(crate) partitions_default: i32,
+    pub(crate) auto_create: bool,
+    pub(crate) log: LogLimits,
+}
+
+/// Everything that the brokers of one cluster know.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    rules: TopicRules,
+    nodes: BTreeMap<i32, Node>,
+    topics: BTreeMap<String, Topic>,
+    /// The name of each topic, by its id.
+    names: HashMap<Uuid, String>,
+    /// Tells this cluster's topic ids from those of an earlier one on the same port.
+    seed: u64,
+    topics_created: u64,
+    next_leader: usize,
+    next_producer_id: i64,
+}
+
+/// Where clients reach a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // IPv6 addresses need brackets in front of a port.
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    endpoint: Endpoint,
+    running: bool,
+}
+
+/// A topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: Uuid,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+/// A partition of a topic.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+    pub(crate) log: Log,
+}
+
+impl Partition {
+    /// Whether `node` may answer for this partition to a client that knows `epoch`, or
+    /// `ANY_EPOCH`.
+    pub(crate) fn check_leader(&self, node: i32, epoch: i32) -> Result<(), ErrorCode> {
+        if self.leader != node {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        match epoch {
+            ANY_EPOCH => Ok(()),
+            epoch if epoch < self.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            epoch if epoch > self.leader_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A topic as a request names it: by its id where the version has ids, else by its name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TopicRef<'a> {
+    Name(&'a str),
+    Id(Uuid),
+}
+
+impl Cluster {
+    pub(crate) fn new(rules: TopicRules, endpoints: Vec<Endpoint>, seed: u64) -> Self {
+        let node = |endpoint| Node { endpoint, running: true };
+        Self {
+            rules,
+            nodes: (1..).zip(endpoints.into_iter().map(node)).collect(),
+            topics: BTreeMap::new(),
+            names: HashMap::new(),
+            seed,
+            topics_created: 0,
+            next_leader: 0,
+            // A producer that outlives a restart keeps its id, which must then be nobody else's.
+            next_producer_id: i64::from((seed >> 40) as u32) << 20,
+        }
+    }
+
+    /// The nodes that run, in order of their ids.
+    pub(crate) fn running_nodes(&self) -> impl Iterator<Item = (i32, &Endpoint)> {
+        self.nodes.iter().filter(|(_, node)| node.running).map(|(id, node)| (*id, &node.endpoint))
+    }
+
+    /// Where to reach a node, running or not.
+    pub(crate) fn endpoint(&self, node: i32) -> Option<&Endpoint> {
+        self.nodes.get(&node).map(|node| &node.endpoint)
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn set_running(&mut self, node: i32, running: bool) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.running = running;
+        }
+    }
+
+    /// The node that answers for a partition, unless it is stopped.
+    pub(crate) fn reachable_leader(&self, partition: &Partition) -> Option<i32> {
+        self.nodes.get(&partition.leader).filter(|node| node.running).map(|_| partition.leader)
+    }
+
+    pub(crate) const fn auto_creates_topics(&self) -> bool {
+        self.rules.auto_create
+    }
+
+    pub(crate) const fn partitions_default(&self) -> i32 {
+        self.rules.partitions_default
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, &Topic)> {
+        self.topics.iter().map(|(name, topic)| (name.as_str(), topic))
+    }
+
+    pub(crate) fn topic(&self, topic: TopicRef<'_>) -> Result<(&str, &Topic), ErrorCode> {
+        let (name, unknown) = self.resolve(topic);
+        let found = name.and_then(|name| self.topics.get_key_value(name));
+        found.map(|(name, topic)| (name.as_str(), topic)).ok_or(unknown)
+    }
+
+    pub(crate) fn partition(
+        &self,
+        topic: TopicRef<'_>,
+        partition: i32,
+    ) -> Result<&Partition, ErrorCode> {
+        let (_, topic) = self.topic(topic)?;
+        let index = usize::try_from(partition).ok();
+        index
+            .and_then(|index| topic.partitions.get(index))
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    pub(crate) fn partition_mut(
+        &mut self,
+        topic: TopicRef<'_>,
+        partition: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let (name, unknown) = self.resolve(topic);
+        let name = name.ok_or(unknown)?.to_owned();
+        let index = usize::try_from(partition).ok();
+        self.topics
+            .get_mut(&name)
+            .zip(index)
+            .and_then(|(topic, index)| topic.partitions.get_mut(index))
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    /// Whether a topic of this name and size could be created.
+    pub(crate) fn check_new_topic(&self, name: &str, partitions: i32) -> Result<usize, ErrorCode> {
+        if !is_topic_name(name) {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
+        if self.topics.contains_key(name) {
+            return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
+        }
+        let held: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
+        usize::try_from(partitions)
+            .ok()
+            .filter(|count| (1..=PARTITIONS_MAX - held).contains(count))
+            .ok_or(ErrorCode::INVALID_PARTITIONS)
+    }
+
+    /// Creates a topic. Its partitions are led by the nodes in turn.
+    pub(crate) fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+    ) -> Result<&Topic, ErrorCode> {
+        let count = self.check_new_topic(name, partitions)?;
+        self.topics_created += 1;
+        let id = Uuid::from_u64_pair(self.seed | 1, self.topics_created);
+        let partitions = (0..count).map(|_| self.new_partition()).collect();
+        self.names.insert(id, name.to_owned());
+        Ok(self.topics.entry(name.to_owned()).or_insert(Topic { id, partitions }))
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) fn grow_topic(&mut self, name: &str, partitions: i32) -> Result<(), ErrorCode> {
+        let (_, topic) = self.topic(TopicRef::Name(name))?;
+        let held = topic.partitions.len();
+        let wanted = usize::try_from(partitions).map_err(|_| ErrorCode::INVALID_PARTITIONS)?;
+        if wanted < held || wanted > PARTITIONS_MAX {
+            return Err(ErrorCode::INVALID_PARTITIONS);
+        }
+        let added: Vec<_> = (held..wanted).map(|_| self.new_partition()).collect();
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.partitions.extend(added);
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic with all its records.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
+        let topic = self.topics.remove(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        self.names.remove(&topic.id);
+        Ok(())
+    }
+
+    /// Lets another node lead a partition, or none.
+    pub(crate) fn move_leader(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        to_node: i32,
+    ) -> Result<(), ErrorCode> {
+        if to_node != NO_LEADER && !self.nodes.contains_key(&to_node) {
+            return Err(ErrorCode::BROKER_ID_NOT_REGISTERED);
+        }
+        let partition = self.partition_mut(TopicRef::Name(topic), partition)?;
+        partition.leader = to_node;
+        partition.leader_epoch += 1;
+        Ok(())
+    }
+
+    pub(crate) fn take_producer_id(&mut self) -> i64 {
+        let id = self.next_producer_id;
+        self.next_producer_id += 1;
+        id
+    }
+
+    fn resolve<'a>(&'a self, topic: TopicRef<'a>) -> (Option<&'a str>, ErrorCode) {
+        match topic {
+            TopicRef::Name(name) => (Some(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicRef::Id(id) => {
+                (self.names.get(&id).map(String::as_str), ErrorCode::UNKNOWN_TOPIC_ID)
+            }
+        }
+    }
+
+    fn new_partition(&mut self) -> Partition {
+        let nodes: Vec<i32> = self.running_nodes().map(|(id, _)| id).collect();
+        let leader = nodes.get(self.next_leader % nodes.len().max(1)).copied();
+        self.next_leader = self.next_leader.wrapping_add(1);
+        Partition {
+            leader: leader.unwrap_or(NO_LEADER),
+            leader_epoch: 0,
+            log: Log::new(self.rules.log),
+        }
+    }
+}
+
+/// A name as messages carry it.
+pub(crate) fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn is_topic_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=TOPIC_NAME_SIZE_MAX).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !matches!(name, "." | "..")
+}

@@ -1,0 +1,136 @@
+//! Metadata, key 3: the brokers, and the topics with their leaders.
+//!
+//! v1 null means all topics; v4 the client may forbid creating topics; v7 leader epochs; v9
+//! flexible; v10 topic ids in the response; v12 topics may be asked for by id; v13 a top-level error
+//! (KIP-1102). Every partition has one replica, its leader; a leader that is stopped is none.
+
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{Outcome, Scope, Serve};
+use crate::broker::cluster::{Cluster, NO_LEADER, Topic, TopicRef, topic_name};
+use crate::protocol::ErrorCode;
+use crate::protocol::shape::{Field, Layout, Shape};
+
+impl Serve for MetadataRequest {
+    const SHAPE: Shape = Shape {
+        versions: 0..=13,
+        flexible_from: 9,
+        fields: &[
+            Field::since(
+                0,
+                Layout::Array(&[
+                    Field::since(10, Layout::Fixed(16)),
+                    Field::since(0, Layout::Text),
+                ]),
+            ),
+            Field::since(4, Layout::Fixed(1)),
+            Field::within(8, 10, Layout::Fixed(1)),
+            Field::since(8, Layout::Fixed(1)),
+        ],
+    };
+
+    fn serve(&self, scope: &mut Scope<'_>) -> Outcome<MetadataResponse> {
+        let cluster = &mut scope.state.cluster;
+        let may_create = self.allow_auto_topic_creation && cluster.auto_creates_topics();
+        let topics = match &self.topics {
+            Some(topics) if !topics.is_empty() || scope.version > 0 => {
+                topics.iter().map(|topic| one_topic(topic, cluster, may_create)).collect()
+            }
+            _ => cluster.topics().map(|(name, topic)| describe(name, topic, cluster)).collect(),
+        };
+        Outcome::Answer(response(cluster).with_topics(topics))
+    }
+
+    fn refuse(&self, scope: &Scope<'_>, code: ErrorCode) -> MetadataResponse {
+        let topics = self.topics.iter().flatten().map(|topic| refused(topic, code)).collect();
+        let top_level = if scope.version >= 13 { code.0 } else { 0 };
+        response(&scope.state.cluster).with_topics(topics).with_error_code(top_level)
+    }
+}
+
+fn response(cluster: &Cluster) -> MetadataResponse {
+    let brokers = cluster
+        .running_nodes()
+        .map(|(id, endpoint)| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(id))
+                .with_host(StrBytes::from_string(endpoint.host.clone()))
+                .with_port(i32::from(endpoint.port))
+        })
+        .collect();
+    let controller = cluster.running_nodes().next().map_or(NO_LEADER, |(id, _)| id);
+    MetadataResponse::default()
+        .with_brokers(brokers)
+        .with_cluster_id(Some(StrBytes::from_static_str("ottla-embedded-broker-")))
+        .with_controller_id(BrokerId(controller))
+}
+
+fn one_topic(
+    asked: &MetadataRequestTopic,
+    cluster: &mut Cluster,
+    may_create: bool,
+) -> MetadataResponseTopic {
+    let named = match &asked.name {
+        Some(name) => TopicRef::Name(name),
+        None if asked.topic_id.is_nil() => return refused(asked, ErrorCode::INVALID_REQUEST),
+        None => TopicRef::Id(asked.topic_id),
+    };
+    if let TopicRef::Name(name) = named
+        && may_create
+        && let Err(code) = create_unless_present(name, cluster)
+    {
+        return refused(asked, code);
+    }
+    match cluster.topic(named) {
+        Ok((name, topic)) => describe(name, topic, cluster),
+        Err(code) => refused(asked, code),
+    }
+}
+
+fn create_unless_present(name: &str, cluster: &mut Cluster) -> Result<(), ErrorCode> {
+    match cluster.create_topic(name, cluster.partitions_default()) {
+        Ok(_) | Err(ErrorCode::TOPIC_ALREADY_EXISTS) => Ok(()),
+        Err(code) => Err(code),
+    }
+}
+
+fn describe(name: &str, topic: &Topic, cluster: &Cluster) -> MetadataResponseTopic {
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .map(|(index, partition)| {
+            let leader = cluster.reachable_leader(partition);
+            let code = leader.map_or(ErrorCode::LEADER_NOT_AVAILABLE, |_| ErrorCode::NONE);
+            let replicas: Vec<_> = [partition.leader]
+                .into_iter()
+                .filter(|id| *id != NO_LEADER)
+                .map(BrokerId)
+                .collect();
+            MetadataResponsePartition::default()
+                .with_error_code(code.0)
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(leader.unwrap_or(NO_LEADER)))
+                .with_leader_epoch(partition.leader_epoch)
+                .with_isr_nodes(replicas.clone())
+                .with_replica_nodes(replicas)
+        })
+        .collect();
+    MetadataResponseTopic::default()
+        .with_name(Some(topic_name(name)))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions)
+}
+
+/// Versions before 12 cannot leave the name out, so a topic without one has an empty name.
+fn refused(asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
+    let by_id = asked.name.is_none() && !asked.topic_id.is_nil();
+    let name = asked.name.clone().unwrap_or_else(TopicName::default);
+    MetadataResponseTopic::default()
+        .with_error_code(code.0)
+        .with_name(Some(name).filter(|_| !by_id))
+        .with_topic_id(asked.topic_id)
+}

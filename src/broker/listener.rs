@@ -1,0 +1,190 @@
+//! The sockets of a node: connections, frames, and the order of answers.
+//!
+//! Decides nothing about a request's content. A connection serves one request after the other, as
+//! Kafka does, so answers leave in the order of the requests however many are sent ahead. Bytes that
+//! are no request end the connection. This is the only file of the broker that waits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::Shared;
+use super::dispatch::{Api, Call, Reply};
+use super::faults::RequestFault;
+use crate::protocol::frame::FrameDecoder;
+
+/// Room made before each read of a socket.
+const READ_SIZE: usize = 64 << 10;
+
+/// Pause after the system refused a connection, of which it then mostly refuses the next too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A node that accepts connections until it is stopped or dropped.
+#[derive(Debug)]
+pub(crate) struct Node {
+    acceptors: Vec<JoinHandle<()>>,
+    connections: Connections,
+}
+
+type Connections = Arc<Mutex<JoinSet<()>>>;
+
+impl Node {
+    /// Serves the connections of `listeners` as node `id`.
+    pub(crate) fn start(id: i32, listeners: Vec<TcpListener>, shared: &Arc<Shared>) -> Self {
+        let connections = Connections::default();
+        let accept = |listener| accept(id, listener, Arc::clone(&connections), Arc::clone(shared));
+        #[expect(clippy::disallowed_methods, reason = "the handles are kept, and aborted on drop")]
+        let acceptors = listeners.into_iter().map(|listener| tokio::spawn(accept(listener)));
+        Self { acceptors: acceptors.collect(), connections }
+    }
+
+    /// Cuts every connection; new ones are accepted.
+    pub(crate) fn disconnect(&self) {
+        lock(&self.connections).abort_all();
+    }
+
+    /// Ends when the listeners and connections are closed.
+    pub(crate) async fn stop(mut self) {
+        for acceptor in self.acceptors.drain(..) {
+            acceptor.abort();
+            drop(acceptor.await);
+        }
+        let mut connections = std::mem::take(&mut *lock(&self.connections));
+        connections.shutdown().await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.acceptors.iter().for_each(JoinHandle::abort);
+        self.disconnect();
+    }
+}
+
+/// Binds the first free port of `address` from its own on, or any free port if that is 0.
+pub(crate) async fn bind_next(mut address: SocketAddr) -> io::Result<TcpListener> {
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() < u16::MAX => {
+                address.set_port(address.port() + 1);
+            }
+            bound => return bound,
+        }
+    }
+}
+
+async fn accept(id: i32, listener: TcpListener, connections: Connections, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let shared = Arc::clone(&shared);
+                let mut connections = lock(&connections);
+                while connections.try_join_next().is_some() {}
+                connections.spawn(async move {
+                    if let Err(error) = serve(stream, id, &shared).await {
+                        tracing::debug!(node = id, %peer, %error, "connection ends");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(node = id, %error, "embedded broker cannot accept a connection");
+                pause(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut decoder = FrameDecoder::new(shared.request_size_max);
+    loop {
+        while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
+            let call = Call::decode(frame).map_err(invalid)?;
+            match answer(&call, node, shared).await {
+                Action::Reply(Reply::Frame(bytes, delay)) => {
+                    pause(delay).await;
+                    stream.write_all(&bytes).await?;
+                }
+                Action::Reply(Reply::Silent | Reply::NotYet) => {}
+                Action::Reply(Reply::Close) => return Ok(()),
+                Action::FallSilent => return discard(&mut stream).await,
+            }
+        }
+        decoder.buffer_mut().reserve(READ_SIZE);
+        if stream.read_buf(decoder.buffer_mut()).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+enum Action {
+    Reply(Reply),
+    FallSilent,
+}
+
+async fn answer(call: &Call, node: i32, shared: &Shared) -> Action {
+    let fault = {
+        let mut state = shared.lock();
+        *state.requests.entry(call.api).or_default() += 1;
+        state.faults.take_request(call.api)
+    };
+    match fault {
+        Some(RequestFault::Refuse(code)) => {
+            return Action::Reply(call.refuse(&mut shared.lock(), node, code));
+        }
+        Some(RequestFault::Disconnect) => return Action::Reply(Reply::Close),
+        Some(RequestFault::Silence) => return Action::FallSilent,
+        Some(RequestFault::Delay(delay)) => pause(delay).await,
+        None => {}
+    }
+    Action::Reply(patiently(call, node, shared).await)
+}
+
+/// Serves a request now, or as soon as there is enough for it, or when its patience ends.
+async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
+    // Subscribed before the first look, so that nothing stored after that look is missed.
+    let mut changes = shared.changes.subscribe();
+    let reply = call.answer(&mut shared.lock(), node, false);
+    if call.api == Api::Produce {
+        shared.changes.send_replace(());
+    }
+    if !matches!(reply, Reply::NotYet) {
+        return reply;
+    }
+    let later = async {
+        while changes.changed().await.is_ok() {
+            let reply = call.answer(&mut shared.lock(), node, false);
+            if !matches!(reply, Reply::NotYet) {
+                return reply;
+            }
+        }
+        Reply::Close
+    };
+    match timeout(call.patience(), later).await {
+        Ok(reply) => reply,
+        Err(_) => call.answer(&mut shared.lock(), node, true),
+    }
+}
+
+/// Reads and forgets until the peer closes.
+async fn discard(stream: &mut TcpStream) -> io::Result<()> {
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "delays are what a test asked for")]
+async fn pause(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+fn lock(connections: &Connections) -> MutexGuard<'_, JoinSet<()>> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
