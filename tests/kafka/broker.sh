@@ -113,6 +113,11 @@ launch() {
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.showDateTime=true \
         -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
     echo $! >"$dir/pid"
+    # Until the child has become Java, its command line is still this script's.
+    until owned_pid "$dir" >/dev/null; do
+        kill -0 $! 2>/dev/null || return 1
+        sleep 0.01
+    done
     wait_until_ready "$dir" "${ports[0]}" || return 1
     printf 'export OTTLA_TEST_BROKERS=127.0.0.1:%s\nexport OTTLA_TEST_KAFKA_LIBS=%q\n' "${ports[0]}" "$libs" \
         >"$dir/env"
