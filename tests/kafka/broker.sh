@@ -49,7 +49,7 @@ install_kafka() {
 # One logger for every version: Kafka 3 binds SLF4J to reload4j, Kafka 4's artifact binds it to nothing.
 write_pom() {
     cat <<POM
-<project xmlns="http://maven.apache.org/POM/4.0.0">
+<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>ottla.test</groupId>
   <artifactId>kafka-libs</artifactId>
