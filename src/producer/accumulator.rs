@@ -215,7 +215,13 @@ impl Accumulator {
                 Err(fault) => Some((waiting, fault)),
             }
         };
-        homeless.into_iter().filter_map(place).collect()
+        let misplaced = homeless.into_iter().filter_map(place).collect();
+        if std::mem::take(&mut routes.flush) {
+            for queue in &routes.partitions {
+                queue.close_open();
+            }
+        }
+        misplaced
     }
 
     fn news(&self) -> MutexGuard<'_, News> {
@@ -239,6 +245,8 @@ struct Routes {
     available: Vec<i32>,
     /// Empty once there are partitions.
     homeless: VecDeque<Homeless>,
+    /// The homeless shall not linger once they have a batch.
+    flush: bool,
 }
 
 /// A record without a partition yet.
@@ -285,10 +293,13 @@ impl Topic {
         routes.homeless.drain(..count).collect()
     }
 
-    /// Completions of the records that still wait for partitions.
-    pub(super) fn homeless_completions(&self) -> Vec<Arc<BatchCompletion>> {
+    /// Lets the records that still wait for partitions not linger after that. Returns their
+    /// completions.
+    pub(super) fn flush_homeless(&self) -> Vec<Arc<BatchCompletion>> {
+        let mut routes = write(&self.routes);
+        routes.flush = !routes.homeless.is_empty();
         let completion = |waiting: &Homeless| Arc::clone(&waiting.completion);
-        read(&self.routes).homeless.iter().map(completion).collect()
+        routes.homeless.iter().map(completion).collect()
     }
 }
 

@@ -1,1 +1,3 @@
-//! The integration tests, one binary.
+//! The integration tests, one binary: real TCP to the embedded broker and to real ones.
+
+mod producer;

@@ -16,7 +16,7 @@ impl Engine {
     /// Ends linger for everything accepted so far. Returns what a flush has to wait for.
     pub(in crate::producer) fn handle_flush(&mut self, now: Instant) -> Vec<Arc<BatchCompletion>> {
         self.take_news(now);
-        let homeless = self.topics.values().flat_map(|entry| entry.topic.homeless_completions());
+        let homeless = self.topics.values().flat_map(|entry| entry.topic.flush_homeless());
         let mut outstanding: Vec<_> = homeless.collect();
         for slot in &self.active {
             let partition = &self.partitions[*slot];

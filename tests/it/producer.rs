@@ -1,0 +1,324 @@
+//! The producer over real TCP to the embedded broker. What counts is what the broker stored.
+
+use ottla::broker::{
+    AcceptedRecord, Api, BrokerConfig, EmbeddedBroker, ProduceFault, RequestFault,
+};
+use ottla::producer::{
+    Acks, DeliveryError, Header, Producer, ProducerConfig, Record, SendError, Sending,
+};
+use ottla::protocol::{Codec, ErrorCode};
+use std::time::Duration;
+
+async fn broker(brokers: usize, topic: &str, partitions: i32) -> EmbeddedBroker {
+    let broker = EmbeddedBroker::start(BrokerConfig::default().with_brokers(brokers)).await;
+    let broker = broker.unwrap();
+    broker.create_topic(topic, partitions).unwrap();
+    broker
+}
+
+fn config(broker: &EmbeddedBroker) -> ProducerConfig {
+    ProducerConfig::new(broker.bootstrap()).unwrap()
+}
+
+fn values(records: &[AcceptedRecord]) -> Vec<String> {
+    let value = |record: &AcceptedRecord| {
+        String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned()
+    };
+    records.iter().map(value).collect()
+}
+
+/// Sends `range` as decimal values to one partition.
+fn send_numbers(
+    producer: &Producer,
+    topic: &str,
+    partition: i32,
+    range: std::ops::Range<u32>,
+) -> Vec<Sending> {
+    let send = |number: u32| {
+        let value = number.to_string();
+        producer.send(Record::to(topic).partition(partition).value(value.as_bytes()))
+    };
+    range.map(send).collect()
+}
+
+async fn all_delivered(sendings: Vec<Sending>) {
+    for sending in sendings {
+        sending.await.unwrap();
+    }
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_record_arrives_as_it_was_sent() {
+    let broker = broker(1, "t", 1).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    let headers = [
+        Header { key: "a", value: Some(b"1") },
+        Header { key: "a", value: None },
+        Header { key: "", value: Some(b"") },
+    ];
+    let record = Record::to("t").key(b"").value(b"v").headers(&headers).timestamp(12_345);
+    let delivered = producer.send(record).await.unwrap();
+    assert_eq!((delivered.partition, delivered.offset), (0, Some(0)));
+    let nulls = producer.send(Record::to("t").timestamp(5)).await.unwrap();
+    assert_eq!(nulls.offset, Some(1));
+
+    let stored = broker.accepted("t");
+    assert_eq!(stored[0].key.as_deref(), Some(&b""[..]));
+    assert_eq!(stored[0].value.as_deref(), Some(&b"v"[..]));
+    assert_eq!(stored[0].timestamp, 12_345);
+    let stored_headers: Vec<_> =
+        stored[0].headers.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+    assert_eq!(
+        stored_headers,
+        [("a", Some(&b"1"[..])), ("a", None), ("", Some(&b""[..]))],
+        "in order, with duplicates and nulls"
+    );
+    assert_eq!((&stored[1].key, &stored[1].value), (&None, &None));
+    producer.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn every_codec_is_accepted_and_kept() {
+    let broker = broker(1, "t", 1).await;
+    for codec in Codec::ALL {
+        let mut config = config(&broker);
+        config.compression = codec.into();
+        let producer = Producer::start(config).unwrap();
+        let before = broker.accepted("t").len();
+        let value = format!("{codec} ").repeat(4000);
+        let sendings: Vec<_> =
+            (0..10).map(|_| producer.send(Record::to("t").value(value.as_bytes()))).collect();
+        all_delivered(sendings).await;
+        let stored = broker.accepted("t").split_off(before);
+        assert_eq!(stored.len(), 10);
+        assert!(stored.iter().all(|record| record.codec == codec), "{codec}");
+        assert!(stored.iter().all(|record| record.value.as_deref() == Some(value.as_bytes())));
+    }
+}
+
+#[tokio::test]
+async fn many_partitions_share_one_request_and_keep_their_order() {
+    let broker = broker(1, "t", 50).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    // The first record brings the metadata and the identity.
+    producer.send(Record::to("t").partition(0).value(b"0")).await.unwrap();
+    let before = broker.requests()[&Api::Produce];
+    let mut sendings = Vec::new();
+    for partition in 1..50 {
+        sendings.extend(send_numbers(&producer, "t", partition, 0..20));
+    }
+    all_delivered(sendings).await;
+    let requests = broker.requests()[&Api::Produce] - before;
+    assert!(requests <= 10, "{requests} requests for 49 partitions");
+    for partition in 1..50 {
+        let mut stored = broker.accepted("t");
+        stored.retain(|record| record.partition == partition);
+        assert_eq!(values(&stored), numbers(0..20));
+    }
+}
+
+#[tokio::test]
+async fn keys_decide_the_partition_and_unkeyed_records_make_few_batches() {
+    let broker = broker(1, "t", 7).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    for (key, partition) in [("23456", 5), ("hejsan", 6), ("kafka", 3)] {
+        let delivered = producer.send(Record::to("t").key(key.as_bytes())).await.unwrap();
+        assert_eq!(delivered.partition, partition, "{key}");
+    }
+    let sendings: Vec<_> = (0..100).map(|_| producer.send(Record::to("t").value(b"x"))).collect();
+    let mut partitions = std::collections::BTreeSet::new();
+    for sending in sendings {
+        partitions.insert(sending.await.unwrap().partition);
+    }
+    assert_eq!(partitions.len(), 1, "a hundred small records share a batch");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_when_connections_break_and_leaders_move() {
+    let broker = broker(3, "t", 3).await;
+    let mut config = config(&broker);
+    config.batch_records_max = 10;
+    config.retry_backoff = Duration::from_millis(5);
+    config.reconnect_backoff = Duration::from_millis(5);
+    let producer = Producer::start(config).unwrap();
+    let mut sendings = Vec::new();
+    for round in 0..20_u32 {
+        for partition in 0..3 {
+            let numbers = round * 50..(round + 1) * 50;
+            sendings.extend(send_numbers(&producer, "t", partition, numbers));
+        }
+        match round % 4 {
+            0 => broker.disconnect_all(),
+            1 => broker.move_leader("t", 0, i32::try_from(round % 3).unwrap() + 1).unwrap(),
+            2 => broker.inject("t", 1, ProduceFault::DisconnectAfter),
+            _ => broker.inject("t", 2, ProduceFault::StoreAndAnswer(ErrorCode::REQUEST_TIMED_OUT)),
+        }
+        tokio::task::yield_now().await;
+    }
+    all_delivered(sendings).await;
+    for partition in 0..3 {
+        let mut stored = broker.accepted("t");
+        stored.retain(|record| record.partition == partition);
+        assert_eq!(values(&stored), numbers(0..1000), "partition {partition}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_batch_fails_alone_and_those_behind_it_are_numbered_anew() {
+    let broker = broker(1, "t", 1).await;
+    let mut config = config(&broker);
+    config.batch_records_max = 10;
+    config.retry_backoff = Duration::from_millis(5);
+    let producer = Producer::start(config).unwrap();
+    producer.send(Record::to("t").value(b"first")).await.unwrap();
+    broker.inject("t", 0, ProduceFault::Refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    let sendings = send_numbers(&producer, "t", 0, 0..100);
+    let mut refused = 0;
+    for sending in sendings {
+        match sending.await {
+            Ok(_) => {}
+            Err(SendError::Delivery(DeliveryError::Rejected { code, .. })) => {
+                assert_eq!(code, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(refused, 10);
+    assert_eq!(values(&broker.accepted("t"))[1..], numbers(10..100));
+}
+
+#[tokio::test]
+async fn a_topic_that_appears_later_gets_the_records_that_waited_for_it() {
+    let config_of_broker = BrokerConfig::default().with_auto_create_topics(false);
+    let broker = EmbeddedBroker::start(config_of_broker).await.unwrap();
+    let mut config = config(&broker);
+    config.retry_backoff = Duration::from_millis(5);
+    let producer = Producer::start(config).unwrap();
+    let sending = producer.send(Record::to("late").value(b"v"));
+    while broker.requests().get(&Api::Metadata).is_none_or(|count| *count < 3) {
+        tokio::task::yield_now().await;
+    }
+    broker.create_topic("late", 2).unwrap();
+    assert_eq!(sending.await.unwrap().topic.as_ref(), "late");
+}
+
+#[tokio::test]
+async fn a_record_without_a_broker_ends_by_its_deadline_and_says_what_it_waited_for() {
+    let mut config = ProducerConfig::new(["127.0.0.1:1"]).unwrap();
+    config.linger = Duration::ZERO;
+    config.request_timeout = Duration::from_millis(100);
+    config.delivery_timeout = Duration::from_millis(200);
+    let producer = Producer::start(config).unwrap();
+    let error = producer.send(Record::to("t").value(b"v")).await.unwrap_err();
+    assert!(!error.may_be_written());
+    let SendError::Delivery(error) = error else { panic!("{error}") };
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.starts_with("cannot connect to 127.0.0.1:1: Connection refused"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_full_buffer_makes_send_wait_in_turn_and_then_refuse() {
+    let broker = broker(1, "t", 1).await;
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_millis(200)));
+    let mut config = config(&broker);
+    config.buffer_memory = 2000;
+    config.record_size_max = 1000;
+    config.max_block = Duration::from_secs(30);
+    let producer = Producer::start(config.clone()).unwrap();
+    let value = [b'x'; 500];
+    let sendings: Vec<_> = (0..20).map(|_| producer.send(Record::to("t").value(&value))).collect();
+    assert!(producer.buffered_bytes() <= 2000);
+    for (index, sending) in (0..).zip(sendings) {
+        assert_eq!(sending.await.unwrap().offset, Some(index));
+    }
+
+    config.max_block = Duration::ZERO;
+    let producer = Producer::start(config).unwrap();
+    let _first = (0..3).map(|_| producer.send(Record::to("t").value(&value))).collect::<Vec<_>>();
+    let error = producer.send(Record::to("t").value(&value)).await.unwrap_err();
+    assert!(matches!(error, SendError::QueueFull { .. }), "{error}");
+    let too_large = producer.send(Record::to("t").value(&[0; 2000])).await.unwrap_err();
+    assert!(matches!(too_large, SendError::TooLarge { max: 1000, .. }));
+}
+
+#[tokio::test]
+async fn flush_waits_for_what_was_accepted_and_close_ends_everything() {
+    let broker = broker(1, "t", 1).await;
+    let mut config = config(&broker);
+    config.linger = Duration::from_secs(60);
+    let producer = Producer::start(config).unwrap();
+    let sendings = send_numbers(&producer, "t", 0, 0..100);
+    producer.flush().await;
+    assert_eq!(broker.accepted("t").len(), 100, "linger ended early");
+    all_delivered(sendings).await;
+
+    let late = send_numbers(&producer, "t", 0, 100..150);
+    producer.close(Duration::from_secs(10)).await;
+    all_delivered(late).await;
+    assert_eq!(values(&broker.accepted("t")), numbers(0..150));
+    let error = producer.send(Record::to("t")).await.unwrap_err();
+    assert!(matches!(error, SendError::Closed));
+    producer.close(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn closing_at_once_says_of_each_record_whether_it_may_be_written() {
+    let broker = broker(1, "t", 1).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    producer.send(Record::to("t").value(b"first")).await.unwrap();
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_secs(60)));
+    let sent = producer.send(Record::to("t").value(b"sent"));
+    let before = broker.requests()[&Api::Produce];
+    while broker.requests()[&Api::Produce] == before {
+        tokio::task::yield_now().await;
+    }
+    producer.close(Duration::ZERO).await;
+    let error = sent.await.unwrap_err();
+    assert!(error.may_be_written(), "{error}");
+}
+
+#[tokio::test]
+async fn acks_zero_completes_when_written_and_acks_one_without_idempotence_works() {
+    let broker = broker(1, "t", 1).await;
+    for acks in [Acks::Zero, Acks::One] {
+        let mut config = config(&broker);
+        config.acks = acks;
+        config.idempotence = false;
+        let producer = Producer::start(config).unwrap();
+        let delivered = producer.send(Record::to("t").value(b"v")).await.unwrap();
+        assert_eq!(delivered.offset.is_none(), acks == Acks::Zero);
+        producer.close(Duration::from_secs(5)).await;
+    }
+    while broker.accepted("t").len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(broker.accepted("t").iter().all(|record| record.stamp.producer_id == -1));
+}
+
+#[tokio::test]
+async fn a_dropped_future_recalls_nothing_and_a_dropped_producer_still_delivers() {
+    let broker = broker(1, "t", 1).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    drop(send_numbers(&producer, "t", 0, 0..10));
+    let last = producer.send(Record::to("t").partition(0).value(b"10"));
+    drop(producer);
+    last.await.unwrap();
+    assert_eq!(values(&broker.accepted("t")), numbers(0..11));
+}
+
+#[tokio::test]
+async fn an_explicit_partition_that_does_not_exist_is_named() {
+    let broker = broker(1, "t", 2).await;
+    let producer = Producer::start(config(&broker)).unwrap();
+    let early = producer.send(Record::to("t").partition(7)).await.unwrap_err();
+    assert!(early.to_string().contains("the topic has partitions 0 to 1"), "{early}");
+    let late = producer.send(Record::to("t").partition(7)).await.unwrap_err();
+    assert_eq!(late.to_string(), "topic \"t\" has no partition 7, only 0 to 1");
+    let invalid = producer.send(Record::to("a b")).await.unwrap_err();
+    assert!(invalid.to_string().starts_with("topic name \"a b\" is not valid"), "{invalid}");
+}
