@@ -302,3 +302,67 @@ fn is_topic_name(name: &str) -> bool {
         && name.bytes().all(allowed)
         && !matches!(name, "." | "..")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(nodes: u16) -> Cluster {
+        let log = LogLimits { retention_bytes: 1000, inflated_size_max: 1000 };
+        let rules = TopicRules { partitions_default: 1, auto_create: true, log };
+        let endpoint = |port| Endpoint { host: "localhost".to_owned(), port };
+        Cluster::new(rules, (0..nodes).map(endpoint).collect(), 1)
+    }
+
+    #[test]
+    fn names_that_kafka_forbids_are_refused() {
+        let mut cluster = cluster(1);
+        for name in ["", ".", "..", "a/b", "a b", "é", &"a".repeat(250)] {
+            let refused = cluster.create_topic(name, 1).unwrap_err();
+            assert_eq!(refused, ErrorCode::INVALID_TOPIC_EXCEPTION, "{name}");
+        }
+        for name in ["a", "A.b_c-9", "...", &"a".repeat(249)] {
+            cluster.create_topic(name, 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn partitions_are_bounded_over_all_topics() {
+        let mut cluster = cluster(1);
+        for partitions in [i32::MIN, -1, 0, 100_001, i32::MAX] {
+            let refused = cluster.create_topic("a", partitions).unwrap_err();
+            assert_eq!(refused, ErrorCode::INVALID_PARTITIONS, "{partitions}");
+        }
+        cluster.create_topic("a", 60_000).unwrap();
+        assert_eq!(cluster.create_topic("b", 60_000).unwrap_err(), ErrorCode::INVALID_PARTITIONS);
+        assert_eq!(cluster.grow_topic("a", 100_001), Err(ErrorCode::INVALID_PARTITIONS));
+    }
+
+    #[test]
+    fn nodes_lead_in_turn_and_a_moved_leader_fences_the_old_epoch() {
+        let mut cluster = cluster(2);
+        cluster.create_topic("a", 3).unwrap();
+        let leader = |cluster: &Cluster, index| {
+            cluster.partition(TopicRef::Name("a"), index).unwrap().leader
+        };
+        assert_eq!([0, 1, 2].map(|index| leader(&cluster, index)), [1, 2, 1]);
+        cluster.move_leader("a", 0, 2).unwrap();
+        let moved = cluster.partition(TopicRef::Name("a"), 0).unwrap();
+        assert_eq!(moved.check_leader(2, 1), Ok(()));
+        assert_eq!(moved.check_leader(2, ANY_EPOCH), Ok(()));
+        assert_eq!(moved.check_leader(2, 0), Err(ErrorCode::FENCED_LEADER_EPOCH));
+        assert_eq!(moved.check_leader(2, 2), Err(ErrorCode::UNKNOWN_LEADER_EPOCH));
+        assert_eq!(moved.check_leader(1, 1), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        assert_eq!(cluster.move_leader("a", 0, 3), Err(ErrorCode::BROKER_ID_NOT_REGISTERED));
+    }
+
+    #[test]
+    fn a_topic_created_again_has_another_id() {
+        let mut cluster = cluster(1);
+        let first = cluster.create_topic("a", 1).unwrap().id;
+        cluster.delete_topic("a").unwrap();
+        let gone = cluster.topic(TopicRef::Id(first)).map(drop);
+        assert_eq!(gone, Err(ErrorCode::UNKNOWN_TOPIC_ID));
+        assert_ne!(cluster.create_topic("a", 1).unwrap().id, first);
+    }
+}

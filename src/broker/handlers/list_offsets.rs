@@ -14,6 +14,9 @@ use crate::broker::log::Found;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 
+/// First version with leader epochs.
+const EPOCHS_SINCE: i16 = 4;
+
 /// Timestamps that stand for a place.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -48,11 +51,12 @@ impl Serve for ListOffsetsRequest {
             find(topic, asked, scope).map_or_else(
                 |code| refused(asked, code),
                 |found| {
+                    let knows_epochs = scope.version >= EPOCHS_SINCE;
                     ListOffsetsPartitionResponse::default()
                         .with_partition_index(asked.partition_index)
                         .with_timestamp(found.timestamp)
                         .with_offset(found.offset)
-                        .with_leader_epoch(found.leader_epoch)
+                        .with_leader_epoch(if knows_epochs { found.leader_epoch } else { -1 })
                 },
             )
         }))

@@ -66,7 +66,7 @@ fn response(cluster: &Cluster) -> MetadataResponse {
     let controller = cluster.running_nodes().next().map_or(NO_LEADER, |(id, _)| id);
     MetadataResponse::default()
         .with_brokers(brokers)
-        .with_cluster_id(Some(StrBytes::from_static_str("ottla-embedded-broker-")))
+        .with_cluster_id(Some(StrBytes::from_static_str("ottla-embedded-cluster")))
         .with_controller_id(BrokerId(controller))
 }
 
