@@ -46,6 +46,8 @@ pub(crate) struct Cluster {
     /// Tells this cluster's topic ids from those of an earlier one on the same port.
     seed: u64,
     topics_created: u64,
+    /// Of all topics; at most `PARTITIONS_MAX`.
+    partition_count: usize,
     next_leader: usize,
     next_producer_id: i64,
 }
@@ -121,6 +123,7 @@ impl Cluster {
             names: HashMap::new(),
             seed,
             topics_created: 0,
+            partition_count: 0,
             next_leader: 0,
             // A producer that outlives a restart keeps its id, which must then be nobody else's.
             next_producer_id: i64::from((seed >> 40) as u32) << 20,
@@ -205,10 +208,9 @@ impl Cluster {
         if self.topics.contains_key(name) {
             return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
         }
-        let held: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
         usize::try_from(partitions)
             .ok()
-            .filter(|count| (1..=PARTITIONS_MAX - held).contains(count))
+            .filter(|count| (1..=PARTITIONS_MAX - self.partition_count).contains(count))
             .ok_or(ErrorCode::INVALID_PARTITIONS)
     }
 
@@ -231,7 +233,8 @@ impl Cluster {
         let (_, topic) = self.topic(TopicRef::Name(name))?;
         let held = topic.partitions.len();
         let wanted = usize::try_from(partitions).map_err(|_| ErrorCode::INVALID_PARTITIONS)?;
-        if wanted < held || wanted > PARTITIONS_MAX {
+        let room = PARTITIONS_MAX - self.partition_count;
+        if !(held..=held + room).contains(&wanted) {
             return Err(ErrorCode::INVALID_PARTITIONS);
         }
         let added: Vec<_> = (held..wanted).map(|_| self.new_partition()).collect();
@@ -245,6 +248,7 @@ impl Cluster {
     pub(crate) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
         let topic = self.topics.remove(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         self.names.remove(&topic.id);
+        self.partition_count -= topic.partitions.len();
         Ok(())
     }
 
@@ -280,8 +284,9 @@ impl Cluster {
     }
 
     fn new_partition(&mut self) -> Partition {
-        let nodes: Vec<i32> = self.running_nodes().map(|(id, _)| id).collect();
-        let leader = nodes.get(self.next_leader % nodes.len().max(1)).copied();
+        self.partition_count += 1;
+        let turn = self.next_leader % self.running_nodes().count().max(1);
+        let leader = self.running_nodes().nth(turn).map(|(id, _)| id);
         self.next_leader = self.next_leader.wrapping_add(1);
         Partition {
             leader: leader.unwrap_or(NO_LEADER),
@@ -335,7 +340,11 @@ mod tests {
         }
         cluster.create_topic("a", 60_000).unwrap();
         assert_eq!(cluster.create_topic("b", 60_000).unwrap_err(), ErrorCode::INVALID_PARTITIONS);
-        assert_eq!(cluster.grow_topic("a", 100_001), Err(ErrorCode::INVALID_PARTITIONS));
+        cluster.create_topic("b", 40_000).unwrap();
+        assert_eq!(cluster.grow_topic("a", 60_001), Err(ErrorCode::INVALID_PARTITIONS));
+        cluster.delete_topic("b").unwrap();
+        cluster.grow_topic("a", 100_000).unwrap();
+        assert_eq!(cluster.grow_topic("a", 99_999), Err(ErrorCode::INVALID_PARTITIONS));
     }
 
     #[test]

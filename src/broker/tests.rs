@@ -37,6 +37,8 @@ struct Client {
 impl Client {
     async fn connect(broker: &EmbeddedBroker, node: usize) -> Self {
         let stream = TcpStream::connect(&broker.bootstrap()[node - 1]).await.unwrap();
+        // Or else each request waits for the acknowledgement of its own length.
+        stream.set_nodelay(true).unwrap();
         Self { stream, next_correlation_id: 0 }
     }
 
@@ -195,6 +197,61 @@ async fn every_version_of_every_api_is_answered_in_its_own_layout() {
         let node = response.coordinators.first().map_or(response.node_id, |found| found.node_id);
         assert_eq!(node, 1);
     }
+}
+
+#[tokio::test]
+async fn times_and_both_ends_are_looked_up_once_per_partition() {
+    let broker = start(1).await;
+    broker.create_topic("a", 1).unwrap();
+    let mut client = Client::connect(&broker, 1).await;
+    client.produce(&produce("a", b"v")).await;
+    let mut found = async |timestamps: &[i64]| -> Vec<_> {
+        let partition = |at: &i64| ListOffsetsPartition::default().with_timestamp(*at);
+        let topic = ListOffsetsTopic::default()
+            .with_name(topic_name("a"))
+            .with_partitions(timestamps.iter().map(partition).collect());
+        let request = ListOffsetsRequest::default().with_topics(vec![topic]);
+        let answer = client.ask(&request, 7).await.unwrap().topics.swap_remove(0).partitions;
+        answer.iter().map(|at| (at.error_code, at.offset, at.timestamp)).collect()
+    };
+    assert_eq!(found(&[-2]).await, [(0, 0, -1)]);
+    assert_eq!(found(&[-1]).await, [(0, 1, -1)]);
+    assert_eq!(found(&[-3]).await, [(0, 0, 5)]);
+    assert_eq!(found(&[5]).await, [(0, 0, 5)]);
+    assert_eq!(found(&[6]).await, [(0, -1, -1)]);
+    assert_eq!(found(&[-1, -1]).await[1], (ErrorCode::INVALID_REQUEST.0, -1, -1));
+}
+
+#[tokio::test]
+async fn topics_are_validated_as_kafka_does() {
+    let broker = start(2).await;
+    broker.create_topic("taken", 1).unwrap();
+    let mut client = Client::connect(&broker, 1).await;
+    let topic = |name, partitions, replicas| {
+        CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replicas)
+    };
+    let topics = vec![
+        topic("default", -1, -1),
+        topic("taken", 1, 1),
+        topic("none", 0, 1),
+        topic("thin", 1, 0),
+        topic("wide", 1, 3),
+        topic("a/b", 1, 1),
+        topic("twice", 1, 1),
+        topic("twice", 2, 1),
+    ];
+    let request = CreateTopicsRequest::default().with_topics(topics);
+    let mut codes = async |request: &CreateTopicsRequest| -> Vec<_> {
+        let answer = client.ask(request, 7).await.unwrap();
+        answer.topics.iter().map(|topic| topic.error_code).collect()
+    };
+    let expected = [0, 36, 37, 38, 38, 17, 42, 42];
+    assert_eq!(codes(&request.clone().with_validate_only(true)).await, expected);
+    assert_eq!(codes(&request).await, expected, "validating created nothing");
+    assert_eq!(codes(&request).await[0], ErrorCode::TOPIC_ALREADY_EXISTS.0);
 }
 
 #[tokio::test]
