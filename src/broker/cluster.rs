@@ -46,6 +46,8 @@ pub(crate) struct Cluster {
     /// Tells this cluster's topic ids from those of an earlier one on the same port.
     seed: u64,
     topics_created: u64,
+    /// Of all topics; at most `PARTITIONS_MAX`.
+    partition_count: usize,
     next_leader: usize,
     next_producer_id: i64,
 }
@@ -121,6 +123,7 @@ impl Cluster {
             names: HashMap::new(),
             seed,
             topics_created: 0,
+            partition_count: 0,
             next_leader: 0,
             // A producer that outlives a restart keeps its id, which must then be nobody else's.
             next_producer_id: i64::from((seed >> 40) as u32) << 20,
@@ -205,10 +208,9 @@ impl Cluster {
         if self.topics.contains_key(name) {
             return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
         }
-        let held: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
         usize::try_from(partitions)
             .ok()
-            .filter(|count| (1..=PARTITIONS_MAX - held).contains(count))
+            .filter(|count| (1..=PARTITIONS_MAX - self.partition_count).contains(count))
             .ok_or(ErrorCode::INVALID_PARTITIONS)
     }
 
@@ -231,7 +233,8 @@ impl Cluster {
         let (_, topic) = self.topic(TopicRef::Name(name))?;
         let held = topic.partitions.len();
         let wanted = usize::try_from(partitions).map_err(|_| ErrorCode::INVALID_PARTITIONS)?;
-        if wanted < held || wanted > PARTITIONS_MAX {
+        let room = PARTITIONS_MAX - self.partition_count;
+        if !(held..=held + room).contains(&wanted) {
             return Err(ErrorCode::INVALID_PARTITIONS);
         }
         let added: Vec<_> = (held..wanted).map(|_| self.new_partition()).collect();
@@ -245,6 +248,7 @@ impl Cluster {
     pub(crate) fn delete_topic(&mut self, name: &str) -> Result<(), ErrorCode> {
         let topic = self.topics.remove(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         self.names.remove(&topic.id);
+        self.partition_count -= topic.partitions.len();
         Ok(())
     }
 
@@ -280,8 +284,9 @@ impl Cluster {
     }
 
     fn new_partition(&mut self) -> Partition {
-        let nodes: Vec<i32> = self.running_nodes().map(|(id, _)| id).collect();
-        let leader = nodes.get(self.next_leader % nodes.len().max(1)).copied();
+        self.partition_count += 1;
+        let turn = self.next_leader % self.running_nodes().count().max(1);
+        let leader = self.running_nodes().nth(turn).map(|(id, _)| id);
         self.next_leader = self.next_leader.wrapping_add(1);
         Partition {
             leader: leader.unwrap_or(NO_LEADER),
@@ -301,4 +306,72 @@ fn is_topic_name(name: &str) -> bool {
     (1..=TOPIC_NAME_SIZE_MAX).contains(&name.len())
         && name.bytes().all(allowed)
         && !matches!(name, "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(nodes: u16) -> Cluster {
+        let log = LogLimits { retention_bytes: 1000, inflated_size_max: 1000 };
+        let rules = TopicRules { partitions_default: 1, auto_create: true, log };
+        let endpoint = |port| Endpoint { host: "localhost".to_owned(), port };
+        Cluster::new(rules, (0..nodes).map(endpoint).collect(), 1)
+    }
+
+    #[test]
+    fn names_that_kafka_forbids_are_refused() {
+        let mut cluster = cluster(1);
+        for name in ["", ".", "..", "a/b", "a b", "é", &"a".repeat(250)] {
+            let refused = cluster.create_topic(name, 1).unwrap_err();
+            assert_eq!(refused, ErrorCode::INVALID_TOPIC_EXCEPTION, "{name}");
+        }
+        for name in ["a", "A.b_c-9", "...", &"a".repeat(249)] {
+            cluster.create_topic(name, 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn partitions_are_bounded_over_all_topics() {
+        let mut cluster = cluster(1);
+        for partitions in [i32::MIN, -1, 0, 100_001, i32::MAX] {
+            let refused = cluster.create_topic("a", partitions).unwrap_err();
+            assert_eq!(refused, ErrorCode::INVALID_PARTITIONS, "{partitions}");
+        }
+        cluster.create_topic("a", 60_000).unwrap();
+        assert_eq!(cluster.create_topic("b", 60_000).unwrap_err(), ErrorCode::INVALID_PARTITIONS);
+        cluster.create_topic("b", 40_000).unwrap();
+        assert_eq!(cluster.grow_topic("a", 60_001), Err(ErrorCode::INVALID_PARTITIONS));
+        cluster.delete_topic("b").unwrap();
+        cluster.grow_topic("a", 100_000).unwrap();
+        assert_eq!(cluster.grow_topic("a", 99_999), Err(ErrorCode::INVALID_PARTITIONS));
+    }
+
+    #[test]
+    fn nodes_lead_in_turn_and_a_moved_leader_fences_the_old_epoch() {
+        let mut cluster = cluster(2);
+        cluster.create_topic("a", 3).unwrap();
+        let leader = |cluster: &Cluster, index| {
+            cluster.partition(TopicRef::Name("a"), index).unwrap().leader
+        };
+        assert_eq!([0, 1, 2].map(|index| leader(&cluster, index)), [1, 2, 1]);
+        cluster.move_leader("a", 0, 2).unwrap();
+        let moved = cluster.partition(TopicRef::Name("a"), 0).unwrap();
+        assert_eq!(moved.check_leader(2, 1), Ok(()));
+        assert_eq!(moved.check_leader(2, ANY_EPOCH), Ok(()));
+        assert_eq!(moved.check_leader(2, 0), Err(ErrorCode::FENCED_LEADER_EPOCH));
+        assert_eq!(moved.check_leader(2, 2), Err(ErrorCode::UNKNOWN_LEADER_EPOCH));
+        assert_eq!(moved.check_leader(1, 1), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        assert_eq!(cluster.move_leader("a", 0, 3), Err(ErrorCode::BROKER_ID_NOT_REGISTERED));
+    }
+
+    #[test]
+    fn a_topic_created_again_has_another_id() {
+        let mut cluster = cluster(1);
+        let first = cluster.create_topic("a", 1).unwrap().id;
+        cluster.delete_topic("a").unwrap();
+        let gone = cluster.topic(TopicRef::Id(first)).map(drop);
+        assert_eq!(gone, Err(ErrorCode::UNKNOWN_TOPIC_ID));
+        assert_ne!(cluster.create_topic("a", 1).unwrap().id, first);
+    }
 }

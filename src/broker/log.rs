@@ -303,3 +303,141 @@ const fn is_before(sequence: i32, expected: i32) -> bool {
     let distance = expected.wrapping_sub(sequence) & i32::MAX;
     0 < distance && distance < 1 << 30
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::validate::{Rules, check};
+    use crate::protocol::compression::Compressor;
+    use crate::protocol::record::Content;
+    use crate::protocol::record_batch::{BatchBuilder, BatchLimits};
+
+    const LIMITS: LogLimits = LogLimits { retention_bytes: 1 << 20, inflated_size_max: 1 << 20 };
+
+    fn batch(stamp: ProducerStamp, timestamps: &[i64]) -> CheckedBatch {
+        let limits = BatchLimits { bytes_max: 1 << 20, records_max: 1000 };
+        let mut builder = BatchBuilder::new(limits);
+        for timestamp in timestamps {
+            builder.try_append(*timestamp, &Content { value: Some(b"v"), ..Content::default() });
+        }
+        let sealed = builder.seal(&mut Compressor::new(Codec::None.into()));
+        let bytes = Bytes::from([&sealed.header(stamp)[..], sealed.body()].concat());
+        let rules =
+            Rules { produce_version: 9, batch_size_max: 1 << 20, inflated_size_max: 1 << 20 };
+        check(Some(&bytes), &rules).unwrap()
+    }
+
+    fn append(log: &mut Log, epoch: i16, first: i32, count: usize) -> Result<i64, ErrorCode> {
+        let stamp = ProducerStamp { producer_id: 7, epoch, base_sequence: first };
+        log.append(&batch(stamp, &vec![0; count]), 0).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn offsets_follow_each_other_and_are_written_into_the_batch_under_a_checksum_that_still_holds()
+    {
+        let mut log = Log::new(LIMITS);
+        let plain = batch(ProducerStamp::NONE, &[1, 2]);
+        assert_eq!(log.append(&plain, 4).unwrap(), 0);
+        assert_eq!(log.append(&plain, 5).unwrap(), 2);
+        let stored = log.read(2, usize::MAX, false);
+        assert_eq!(stored[..8], 2_i64.to_be_bytes());
+        assert_eq!(stored[12..16], 5_i32.to_be_bytes());
+        assert_eq!(stored[16..], plain.bytes[16..]);
+        let offsets: Vec<_> = log.records(0).iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn an_unknown_producer_may_begin_anywhere_and_must_go_on_from_there() {
+        let mut log = Log::new(LIMITS);
+        assert_eq!(append(&mut log, 3, 100, 2), Ok(0));
+        assert_eq!(append(&mut log, 3, 103, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 3, 102, 1), Ok(2));
+    }
+
+    #[test]
+    fn a_repeat_among_the_last_five_batches_is_answered_as_at_first_and_an_older_one_by_46() {
+        let mut log = Log::new(LIMITS);
+        for index in 0..6 {
+            assert_eq!(append(&mut log, 0, index * 2, 2), Ok(i64::from(index) * 2));
+        }
+        for index in 1..6 {
+            assert_eq!(append(&mut log, 0, index * 2, 2), Ok(i64::from(index) * 2));
+        }
+        assert_eq!(append(&mut log, 0, 0, 2), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 0, 10, 1), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 0, 10, 3), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!(log.next_offset(), 12);
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
+        let mut log = Log::new(LIMITS);
+        assert_eq!(append(&mut log, 1, 0, 3), Ok(0));
+        assert_eq!(append(&mut log, 2, 3, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 2, 0, 1), Ok(3));
+        assert_eq!(append(&mut log, 1, 3, 1), Err(ErrorCode::INVALID_PRODUCER_EPOCH));
+        assert_eq!(append(&mut log, 1, 0, 3), Err(ErrorCode::INVALID_PRODUCER_EPOCH));
+    }
+
+    #[test]
+    fn sequence_numbers_wrap_to_zero_also_within_a_batch() {
+        let mut log = Log::new(LIMITS);
+        assert_eq!(append(&mut log, 0, i32::MAX - 1, 1), Ok(0));
+        assert_eq!(append(&mut log, 0, i32::MAX, 2), Ok(1));
+        assert_eq!(append(&mut log, 0, i32::MAX, 2), Ok(1), "a repeat");
+        assert_eq!(append(&mut log, 0, 1, 1), Ok(3));
+        assert_eq!(append(&mut log, 0, i32::MAX, 1), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
+    }
+
+    #[test]
+    fn producers_without_an_id_are_not_compared() {
+        let mut log = Log::new(LIMITS);
+        let plain = batch(ProducerStamp::NONE, &[0]);
+        assert_eq!(log.append(&plain, 0).unwrap(), 0);
+        assert_eq!(log.append(&plain, 0).unwrap(), 1);
+    }
+
+    #[test]
+    fn reading_takes_whole_batches_and_the_first_even_if_it_is_too_large() {
+        let mut log = Log::new(LIMITS);
+        let plain = batch(ProducerStamp::NONE, &[0, 0]);
+        let size = plain.bytes.len();
+        for _ in 0..3 {
+            log.append(&plain, 0).unwrap();
+        }
+        assert_eq!(log.read(1, size * 3 - 1, false).len(), size * 2);
+        assert_eq!(log.read(3, usize::MAX, false).len(), size * 2);
+        assert_eq!(log.read(0, 1, true).len(), size);
+        assert!(log.read(0, 1, false).is_empty());
+        assert!(log.read(6, usize::MAX, true).is_empty());
+    }
+
+    #[test]
+    fn times_are_found_by_record() {
+        let mut log = Log::new(LIMITS);
+        assert_eq!(log.find_latest_timestamp(), None);
+        log.append(&batch(ProducerStamp::NONE, &[10, 30]), 0).unwrap();
+        log.append(&batch(ProducerStamp::NONE, &[20, 25]), 0).unwrap();
+        let offset = |timestamp| log.find_by_timestamp(timestamp).map(|found| found.offset);
+        assert_eq!(
+            [offset(0), offset(11), offset(30), offset(31)],
+            [Some(0), Some(1), Some(1), None]
+        );
+        assert_eq!(log.find_latest_timestamp().unwrap().offset, 1);
+    }
+
+    #[test]
+    fn the_oldest_batches_go_when_memory_is_full_but_never_the_last() {
+        let plain = batch(ProducerStamp::NONE, &[0]);
+        let retention_bytes = plain.bytes.len() * 2;
+        let mut log = Log::new(LogLimits { retention_bytes, ..LIMITS });
+        for _ in 0..5 {
+            log.append(&plain, 0).unwrap();
+        }
+        assert_eq!((log.start_offset(), log.next_offset()), (3, 5));
+        let mut tiny = Log::new(LogLimits { retention_bytes: 1, ..LIMITS });
+        tiny.append(&plain, 0).unwrap();
+        assert_eq!(tiny.records(0).len(), 1);
+    }
+}

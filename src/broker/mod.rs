@@ -68,6 +68,9 @@ mod cluster;
 mod faults;
 pub use faults::{ProduceFault, RequestFault};
 
+#[cfg(test)]
+mod tests;
+
 use cluster::{Cluster, Endpoint, TopicRef, TopicRules};
 use faults::Faults;
 use listener::{Node, bind_next};

@@ -281,3 +281,192 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     out.copy_from_slice(&bytes[at..at + N]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::records::{
+        Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::Header as RecordHeader;
+    use crate::protocol::compression::Compressor;
+    use crate::protocol::record::Content;
+    use crate::protocol::record_batch::{Appended, BatchBuilder, BatchLimits};
+
+    const RULES: Rules =
+        Rules { produce_version: 9, batch_size_max: 100_000, inflated_size_max: 1 << 20 };
+
+    const STAMP: ProducerStamp = ProducerStamp { producer_id: 7, epoch: 0, base_sequence: 3 };
+
+    fn batch(codec: Codec) -> Vec<u8> {
+        let limits = BatchLimits { bytes_max: 1 << 20, records_max: 1000 };
+        let mut builder = BatchBuilder::new(limits);
+        for index in 0..3_i64 {
+            let value = vec![b'v'; 500];
+            let headers = [RecordHeader { key: "h", value: None }];
+            let content = Content { key: None, value: Some(&value), headers: &headers };
+            assert!(matches!(builder.try_append(1000 - index, &content), Appended::Index(_)));
+        }
+        let sealed = builder.seal(&mut Compressor::new(codec.into()));
+        [&sealed.header(STAMP)[..], sealed.body()].concat()
+    }
+
+    fn sealed(mut bytes: Vec<u8>) -> Bytes {
+        let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes.into()
+    }
+
+    /// A batch with other bytes at `at`, its checksum right again.
+    fn edited(at: usize, edit: &[u8]) -> Bytes {
+        let mut bytes = batch(Codec::None);
+        bytes[at..at + edit.len()].copy_from_slice(edit);
+        sealed(bytes)
+    }
+
+    fn code(bytes: &Bytes) -> ErrorCode {
+        check(Some(bytes), &RULES).unwrap_err().code
+    }
+
+    #[test]
+    fn batches_of_every_codec_are_taken() {
+        for codec in Codec::ALL {
+            let checked = check(Some(&batch(codec).into()), &RULES).unwrap();
+            assert_eq!((checked.count, checked.codec, checked.stamp), (3, codec, STAMP));
+            assert_eq!(checked.max_timestamp, 1000);
+        }
+    }
+
+    #[test]
+    fn batches_of_another_encoder_are_taken() {
+        let record = |offset: i64| Record {
+            transactional: false,
+            control: false,
+            delete_horizon: false,
+            partition_leader_epoch: -1,
+            producer_id: -1,
+            producer_epoch: -1,
+            timestamp_type: TimestampType::Creation,
+            offset,
+            sequence: i32::try_from(offset).unwrap() - 1,
+            timestamp: 5,
+            key: Some(Bytes::from_static(b"k")),
+            value: None,
+            headers: Default::default(),
+        };
+        let records: Vec<_> = (0..4).map(record).collect();
+        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+        let mut bytes = BytesMut::new();
+        RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
+        assert_eq!(check(Some(&bytes.freeze()), &RULES).unwrap().count, 4);
+    }
+
+    #[test]
+    fn anything_but_one_batch_is_an_invalid_record() {
+        let whole = batch(Codec::None);
+        let twice = [&whole[..], &whole].concat().into();
+        assert_eq!(code(&twice), ErrorCode::INVALID_RECORD);
+        for cut in 0..whole.len() {
+            let cut = Bytes::copy_from_slice(&whole[..cut]);
+            assert_eq!(code(&cut), ErrorCode::INVALID_RECORD);
+        }
+        assert_eq!(check(None, &RULES).unwrap_err().code, ErrorCode::INVALID_RECORD);
+    }
+
+    #[test]
+    fn each_fault_of_a_header_is_refused_by_its_code() {
+        let mut flipped = batch(Codec::None);
+        flipped[100] ^= 1;
+        assert_eq!(code(&flipped.into()), ErrorCode::CORRUPT_MESSAGE);
+        for (at, edit, expected) in [
+            (0, &[0, 0, 0, 0, 0, 0, 0, 1][..], ErrorCode::INVALID_RECORD),
+            (8, &[0, 0, 0, 48], ErrorCode::CORRUPT_MESSAGE),
+            (8, &[0x80, 0, 0, 0], ErrorCode::CORRUPT_MESSAGE),
+            (16, &[1], ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT),
+            (16, &[3], ErrorCode::INVALID_RECORD),
+            (21, &[0, 5], ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+            (21, &[0, 0x08], ErrorCode::INVALID_TIMESTAMP),
+            (21, &[0, 0x10], ErrorCode::INVALID_TXN_STATE),
+            (21, &[0, 0x30], ErrorCode::INVALID_RECORD),
+            (21, &[0, 0x40], ErrorCode::INVALID_RECORD),
+            (21, &[0x80, 0], ErrorCode::INVALID_RECORD),
+            (23, &[0, 0, 0, 3], ErrorCode::INVALID_RECORD),
+            (53, &[0xff; 4], ErrorCode::INVALID_RECORD),
+            (57, &[0, 0, 0, 0], ErrorCode::INVALID_RECORD),
+            (57, &[0x80, 0, 0, 0], ErrorCode::INVALID_RECORD),
+        ] {
+            assert_eq!(code(&edited(at, edit)), expected, "{edit:x?} at byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_counts_more_or_fewer_records_than_it_holds_is_refused() {
+        for count in [2_u8, 4] {
+            let mut bytes = batch(Codec::None);
+            bytes[26] = count - 1;
+            bytes[60] = count;
+            assert_eq!(code(&sealed(bytes)), ErrorCode::INVALID_RECORD);
+        }
+    }
+
+    #[test]
+    fn the_record_at_fault_is_named() {
+        let mut bytes = batch(Codec::None);
+        let record_size = (bytes.len() - HEADER_SIZE) / 3;
+        // The second record's offset delta, behind its length, attributes and timestamp delta.
+        let at = HEADER_SIZE + record_size + 4;
+        assert_eq!(bytes[at], 2);
+        bytes[at] = 4;
+        let refusal = check(Some(&sealed(bytes)), &RULES).unwrap_err();
+        assert_eq!((refusal.code, refusal.record), (ErrorCode::INVALID_RECORD, Some(1)));
+    }
+
+    #[test]
+    fn size_is_limited_before_and_after_inflating() {
+        let bytes = Bytes::from(batch(Codec::Zstd));
+        let small = Rules { batch_size_max: bytes.len() - 1, ..RULES };
+        let code = |rules| check(Some(&bytes), &rules).unwrap_err().code;
+        assert_eq!(code(small), ErrorCode::MESSAGE_TOO_LARGE);
+        let bomb = Rules { inflated_size_max: 1000, ..RULES };
+        assert_eq!(code(bomb), ErrorCode::MESSAGE_TOO_LARGE);
+    }
+
+    #[test]
+    fn zstd_needs_produce_7() {
+        let bytes = Bytes::from(batch(Codec::Zstd));
+        let old = Rules { produce_version: 6, ..RULES };
+        let refusal = check(Some(&bytes), &old).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
+    }
+
+    #[test]
+    fn records_that_do_not_inflate_are_corrupt() {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let mut bytes = batch(codec);
+            bytes[HEADER_SIZE..].fill(0xa5);
+            assert_eq!(code(&sealed(bytes)), ErrorCode::CORRUPT_MESSAGE, "{codec}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_behind_a_valid_checksum_is_refused_or_taken_but_never_a_panic(
+            noise in proptest::collection::vec(any::<u8>(), HEADER_SIZE..300),
+            attributes in 0_u8..8,
+            count in 1_u8..4,
+        ) {
+            let mut bytes = noise;
+            bytes[..8].fill(0);
+            let length = u32::try_from(bytes.len() - LENGTH_FROM).unwrap();
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            bytes[16] = 2;
+            bytes[21..23].copy_from_slice(&[0, attributes]);
+            bytes[23..27].copy_from_slice(&[0, 0, 0, count - 1]);
+            bytes[57..61].copy_from_slice(&[0, 0, 0, count]);
+            drop(check(Some(&sealed(bytes)), &RULES));
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! v1 one offset per partition; v4 leader epochs; v6 flexible; v7 the latest timestamp (KIP-734).
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -13,6 +15,9 @@ use crate::broker::cluster::TopicRef;
 use crate::broker::log::Found;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
+
+/// First version with leader epochs.
+const EPOCHS_SINCE: i16 = 4;
 
 /// Timestamps that stand for a place.
 const LATEST: i64 = -1;
@@ -44,15 +49,21 @@ impl Serve for ListOffsetsRequest {
     };
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<ListOffsetsResponse> {
+        let mut seen = HashSet::new();
         Outcome::Answer(each_partition(self, |topic, asked| {
+            // As in Kafka; a lookup by time is dear, so nobody gets a million of them at once.
+            if !seen.insert((topic, asked.partition_index)) {
+                return refused(asked, ErrorCode::INVALID_REQUEST);
+            }
             find(topic, asked, scope).map_or_else(
                 |code| refused(asked, code),
                 |found| {
+                    let knows_epochs = scope.version >= EPOCHS_SINCE;
                     ListOffsetsPartitionResponse::default()
                         .with_partition_index(asked.partition_index)
                         .with_timestamp(found.timestamp)
                         .with_offset(found.offset)
-                        .with_leader_epoch(found.leader_epoch)
+                        .with_leader_epoch(if knows_epochs { found.leader_epoch } else { -1 })
                 },
             )
         }))
@@ -64,9 +75,9 @@ impl Serve for ListOffsetsRequest {
 }
 
 /// A response with what `answer` makes of each partition asked for.
-fn each_partition(
-    request: &ListOffsetsRequest,
-    mut answer: impl FnMut(&str, &ListOffsetsPartition) -> ListOffsetsPartitionResponse,
+fn each_partition<'a>(
+    request: &'a ListOffsetsRequest,
+    mut answer: impl FnMut(&'a str, &ListOffsetsPartition) -> ListOffsetsPartitionResponse,
 ) -> ListOffsetsResponse {
     let mut topics = Vec::new();
     for topic in &request.topics {

@@ -8,7 +8,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcome, Scope, Serve};
@@ -66,7 +66,7 @@ fn response(cluster: &Cluster) -> MetadataResponse {
     let controller = cluster.running_nodes().next().map_or(NO_LEADER, |(id, _)| id);
     MetadataResponse::default()
         .with_brokers(brokers)
-        .with_cluster_id(Some(StrBytes::from_static_str("ottla-embedded-broker-")))
+        .with_cluster_id(Some(StrBytes::from_static_str("ottla-embedded-cluster")))
         .with_controller_id(BrokerId(controller))
 }
 
@@ -128,7 +128,7 @@ fn describe(name: &str, topic: &Topic, cluster: &Cluster) -> MetadataResponseTop
 /// Versions before 12 cannot leave the name out, so a topic without one has an empty name.
 fn refused(asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
     let by_id = asked.name.is_none() && !asked.topic_id.is_nil();
-    let name = asked.name.clone().unwrap_or_else(TopicName::default);
+    let name = asked.name.clone().unwrap_or_default();
     MetadataResponseTopic::default()
         .with_error_code(code.0)
         .with_name(Some(name).filter(|_| !by_id))
