@@ -1,0 +1,434 @@
+//! The connector's settings.
+//!
+//! Decides their names, defaults and limits, for programs that build a [`BifrostConfig`] and for
+//! Bifrost's `config.json` alike. `file` reads that file by means of `typed`, and `error` words
+//! what is wrong. What the settings do is the filter's and the producer's.
+//!
+//! Reference: <https://docs.getbifrost.ai>, Kafka, configuration reference.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use crate::protocol::Codec;
+
+mod error;
+pub use error::ConfigError;
+
+mod file;
+pub use file::KafkaEntry;
+
+mod typed;
+
+/// The largest `batch_size`.
+pub const BATCH_SIZE_MAX: usize = 1_000_000;
+
+/// The longest `flush_interval_ms`. A record that waits longer has long missed its deadline.
+pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// What a broker accepts as the name of a topic, at most.
+const TOPIC_BYTES_MAX: usize = 249;
+
+/// How traces are published.
+///
+/// Built in code from [`BifrostConfig::new`], or read with [`KafkaEntry::from_json`].
+#[derive(Debug, Clone)]
+pub struct BifrostConfig {
+    /// Addresses to find the cluster by, as `host:port` or `[ipv6]:port`. At least one.
+    pub brokers: Vec<String>,
+    /// The topic that every trace goes to.
+    pub topic: String,
+    /// Whether connections are encrypted. Default: false.
+    pub tls_enabled: bool,
+    /// Certificates in PEM that the brokers' must be signed by. Default: the system's.
+    pub ca_cert: Option<Secret>,
+    /// Whether to log in. Needs `sasl`. Default: false.
+    pub sasl_enabled: bool,
+    /// How to log in.
+    pub sasl: Option<SaslConfig>,
+    /// How batches are compressed. Default: not at all.
+    pub compression: Codec,
+    /// How many traces one write holds at most, 1 to [`BATCH_SIZE_MAX`]. Default: 100.
+    pub batch_size: usize,
+    /// How long a trace waits for others before it is written, up to [`FLUSH_INTERVAL_MAX`]. Zero
+    /// writes at once, in more and smaller batches. Default: one second.
+    pub flush_interval: Duration,
+    /// Whether a missing topic is created at start, which needs the right to. Default: false.
+    pub auto_create_topic: bool,
+    /// Whether prompts and answers are left out. Default: false.
+    pub disable_content_logging: bool,
+    /// Which request headers are published: names, prefixes such as `x-custom-*`, or `*`, in any
+    /// case. Values of credentials are redacted. Default: none.
+    pub request_headers: Vec<String>,
+    /// Which plugins' spans are published. Default: all.
+    pub plugin_span_filter: Option<PluginSpanFilter>,
+}
+
+impl BifrostConfig {
+    /// The defaults for these brokers and this topic.
+    pub fn new<B: Into<String>>(
+        brokers: impl IntoIterator<Item = B>,
+        topic: impl Into<String>,
+    ) -> Self {
+        Self {
+            brokers: brokers.into_iter().map(Into::into).collect(),
+            topic: topic.into(),
+            tls_enabled: false,
+            ca_cert: None,
+            sasl_enabled: false,
+            sasl: None,
+            compression: Codec::None,
+            batch_size: 100,
+            flush_interval: Duration::from_secs(1),
+            auto_create_topic: false,
+            disable_content_logging: false,
+            request_headers: Vec::new(),
+            plugin_span_filter: None,
+        }
+    }
+
+    /// Checks every setting, as reading a file does.
+    ///
+    /// # Errors
+    ///
+    /// The first that no trace could be published with: `Missing`, `InvalidBroker`, `InvalidTopic`,
+    /// `OutOfRange`, `SaslMissing` or `InvalidCertificate`.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.brokers.is_empty() {
+            return Err(ConfigError::Missing { field: "brokers" });
+        }
+        for (index, address) in self.brokers.iter().enumerate() {
+            check_address(index, address)?;
+        }
+        if self.topic.is_empty() {
+            return Err(ConfigError::Missing { field: "topic" });
+        }
+        if !is_topic_name(&self.topic) {
+            return Err(ConfigError::InvalidTopic { topic: self.topic.clone() });
+        }
+        if !(1..=BATCH_SIZE_MAX).contains(&self.batch_size) {
+            return Err(ConfigError::batch_size(self.batch_size.to_string()));
+        }
+        if self.flush_interval > FLUSH_INTERVAL_MAX {
+            return Err(ConfigError::flush_interval(self.flush_interval.as_millis().to_string()));
+        }
+        self.check_security()
+    }
+
+    /// The first setting that asks for what this version cannot do.
+    ///
+    /// Not part of [`check`](Self::check), so that a complete file can be read and shown.
+    pub fn unsupported(&self) -> Option<ConfigError> {
+        if self.tls_enabled {
+            return Some(ConfigError::Unsupported { field: "tls_enabled", feature: "TLS" });
+        }
+        self.sasl_enabled
+            .then_some(ConfigError::Unsupported { field: "sasl_enabled", feature: "SASL" })
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+        if self.tls_enabled
+            && let Some(ca_cert) = &self.ca_cert
+            && !ca_cert.expose().contains(CERTIFICATE)
+        {
+            return Err(ConfigError::InvalidCertificate);
+        }
+        if !self.sasl_enabled {
+            return Ok(());
+        }
+        let sasl = self.sasl.as_ref().ok_or(ConfigError::SaslMissing)?;
+        for (field, secret) in
+            [("sasl.username", &sasl.username), ("sasl.password", &sasl.password)]
+        {
+            if secret.is_empty() {
+                return Err(ConfigError::Missing { field });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How to log in to the brokers.
+#[derive(Debug, Clone)]
+pub struct SaslConfig {
+    /// Which exchange. There is no default.
+    pub mechanism: SaslMechanism,
+    /// The user. Not empty.
+    pub username: Secret,
+    /// The password. Not empty.
+    pub password: Secret,
+}
+
+/// A SASL mechanism that the connector knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// User and password as they are (RFC 4616). Only safe under TLS.
+    Plain,
+    /// Salted challenge and response (RFC 7677).
+    ScramSha256,
+    /// The same with SHA-512.
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// Every mechanism.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+
+    /// The name that brokers and configurations use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+/// Which spans of kind `plugin` are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSpanFilter {
+    /// What the list means.
+    pub mode: FilterMode,
+    /// Plugins, by the `<name>` of `plugin.<name>.<hook>`, compared exactly.
+    pub plugins: Vec<String>,
+}
+
+/// What a list of plugins means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterMode {
+    /// Publish the spans of these plugins only.
+    Include,
+    /// Publish the spans of all other plugins.
+    Exclude,
+}
+
+/// A text that is shown to nobody: its `Debug` is `[redacted]`, and no error repeats it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+fn check_address(index: usize, address: &str) -> Result<(), ConfigError> {
+    let (is_host, port) = match address.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, port)) => (host.parse::<Ipv6Addr>().is_ok(), port.strip_prefix(':')),
+            None => (false, None),
+        },
+        None => match address.split_once(':') {
+            Some((host, port)) => (is_host_name(host), Some(port)),
+            None => (is_host_name(address), None),
+        },
+    };
+    // `u16` would also read a port with a plus sign.
+    let is_port = |port: &str| !port.starts_with('+') && matches!(port.parse::<u16>(), Ok(1..));
+    match port {
+        Some(port) if is_host && is_port(port) => Ok(()),
+        None if is_host => {
+            Err(ConfigError::BrokerWithoutPort { index, address: address.to_owned() })
+        }
+        _ => Err(ConfigError::InvalidBroker { index, address: address.to_owned() }),
+    }
+}
+
+fn is_host_name(host: &str) -> bool {
+    !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+fn is_topic_name(topic: &str) -> bool {
+    topic.len() <= TOPIC_BYTES_MAX
+        && topic != "."
+        && topic != ".."
+        && topic
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> BifrostConfig {
+        BifrostConfig::new(["localhost:9092"], "bifrost-traces")
+    }
+
+    fn refused(config: &BifrostConfig) -> String {
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_the_connectors() {
+        let config = config();
+        assert!(config.check().is_ok());
+        assert!(!config.tls_enabled && !config.sasl_enabled && !config.auto_create_topic);
+        assert!(!config.disable_content_logging);
+        assert!(config.ca_cert.is_none() && config.sasl.is_none());
+        assert_eq!(config.compression, Codec::None);
+        assert_eq!(config.batch_size, 100);
+        assert_eq!(config.flush_interval, Duration::from_millis(1000));
+        assert!(config.request_headers.is_empty() && config.plugin_span_filter.is_none());
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for address in ["localhost:9092", "kafka-0.internal_x:1", "10.0.0.1:65535", "[::1]:9092"] {
+            assert!(BifrostConfig::new([address], "t").check().is_ok(), "{address}");
+        }
+        for address in ["localhost", "[::1]", "[::1]9092"] {
+            assert_eq!(
+                refused(&BifrostConfig::new([address], "t")),
+                format!(
+                    "brokers[0]: {address:?} has no port; write it as host:port, such as \
+                     \"localhost:9092\""
+                ),
+            );
+        }
+        for address in [
+            "",
+            ":9092",
+            "::1:9092",
+            "[x]:9092",
+            "[::1:9092",
+            "localhost:",
+            "localhost:0",
+            "localhost:+1",
+            "localhost:65536",
+            "kafka://localhost:9092",
+            "a b:9092",
+            " localhost:9092",
+            "b\u{fc}cher:9092",
+        ] {
+            assert_eq!(
+                refused(&BifrostConfig::new(["localhost:9092", address], "t")),
+                format!(
+                    "brokers[1]: {address:?} is not an address; write it as host:port, such as \
+                     \"localhost:9092\" or \"[::1]:9092\""
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn topics_are_what_kafka_allows() {
+        let longest = "a".repeat(249);
+        for topic in ["a", "A.b_c-9", "...", &longest] {
+            assert!(BifrostConfig::new(["a:1"], topic).check().is_ok(), "{topic}");
+        }
+        for topic in [".", "..", "a b", "a/b", "tra\u{e7}e"] {
+            assert_eq!(
+                refused(&BifrostConfig::new(["a:1"], topic)),
+                format!(
+                    "topic: {topic:?} is not a topic name; use 1 to 249 letters, digits, \".\", \
+                     \"_\" and \"-\", and neither \".\" nor \"..\" alone"
+                ),
+            );
+        }
+        let error = refused(&BifrostConfig::new(["a:1"], "a".repeat(250)));
+        assert!(error.starts_with("topic: \"aaaa") && error.len() < 300, "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(
+            refused(&BifrostConfig::new(Vec::<String>::new(), "t")),
+            "brokers: missing or empty; name at least one broker, such as [\"localhost:9092\"]",
+        );
+        assert_eq!(
+            refused(&BifrostConfig::new(["a:1"], "")),
+            "topic: missing or empty; name the topic to publish to",
+        );
+        assert_eq!(
+            refused(&BifrostConfig { sasl_enabled: true, ..config() }),
+            "sasl_enabled: true but sasl is missing; add sasl with mechanism, username and \
+             password, or set sasl_enabled to false",
+        );
+        let sasl = SaslConfig {
+            mechanism: SaslMechanism::Plain,
+            username: Secret::new("u"),
+            password: Secret::new(""),
+        };
+        assert_eq!(
+            refused(&BifrostConfig { sasl_enabled: true, sasl: Some(sasl), ..config() }),
+            "sasl.password: missing or empty; give it as text or as \"env.NAME\"",
+        );
+    }
+
+    #[test]
+    fn limits_are_named() {
+        assert_eq!(
+            refused(&BifrostConfig { batch_size: 0, ..config() }),
+            "batch_size: 0 is out of range; use a whole number from 1 to 1000000",
+        );
+        assert_eq!(
+            refused(&BifrostConfig { flush_interval: Duration::from_secs(3601), ..config() }),
+            "flush_interval_ms: 3601000 is out of range; use a whole number from 0 to 3600000",
+        );
+        assert!(BifrostConfig { flush_interval: Duration::ZERO, ..config() }.check().is_ok());
+    }
+
+    #[test]
+    fn a_certificate_must_look_like_one() {
+        let ca_cert = Some(Secret::new("/etc/ssl/ca.pem"));
+        let config = BifrostConfig { tls_enabled: true, ca_cert, ..config() };
+        assert_eq!(
+            refused(&config),
+            "ca_cert: holds no PEM certificate; give the text from \"-----BEGIN CERTIFICATE-----\" \
+             on, not the path of a file",
+        );
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_said_apart() {
+        assert_eq!(config().unsupported(), None);
+        let tls = BifrostConfig { tls_enabled: true, ..config() };
+        assert!(tls.check().is_ok());
+        assert_eq!(
+            tls.unsupported().unwrap().to_string(),
+            "tls_enabled: TLS is not supported by this version of ottla; set it to false and use \
+             a listener without TLS",
+        );
+        assert_eq!(
+            BifrostConfig { sasl_enabled: true, ..config() }.unsupported().unwrap().to_string(),
+            "sasl_enabled: SASL is not supported by this version of ottla; set it to false and \
+             use a listener without SASL",
+        );
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let sasl = SaslConfig {
+            mechanism: SaslMechanism::ScramSha512,
+            username: Secret::new("alice"),
+            password: Secret::new("hunter2"),
+        };
+        let config =
+            BifrostConfig { sasl: Some(sasl), ca_cert: Some(Secret::new("pem")), ..config() };
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("alice") && !shown.contains("hunter2") && !shown.contains("pem"));
+        assert_eq!(format!("{:?}", Secret::new("x")), "[redacted]");
+    }
+}
