@@ -5,7 +5,7 @@
 
 use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
 use super::budget::{Budget, NoRoom, Reservation};
-use super::completion::{Completion, Delivered, DeliveryError};
+use super::completion::{Completion, Delivered, DeliveryError, Listener};
 use super::config::{ConfigError, ProducerConfig};
 use super::driver::{self, Command, Driver};
 use super::engine::Engine;
@@ -185,24 +185,53 @@ struct Waiting {
     shared: Arc<Shared>,
 }
 
+impl Sending {
+    /// Waits until the record is accepted: at once, unless the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// The record is not accepted, and will not be sent.
+    pub async fn accepted(&mut self) -> Result<(), SendError> {
+        let poll = |context: &mut Context<'_>| self.poll_accepted(context).map_ok(drop);
+        std::future::poll_fn(poll).await
+    }
+
+    fn poll_accepted(&mut self, context: &Context<'_>) -> Poll<Result<&Completion, SendError>> {
+        if let State::Waiting(waiting) = &mut self.0 {
+            let room = ready!(waiting.reservation.poll(context));
+            self.0 = waiting.end(room);
+        }
+        match &mut self.0 {
+            State::Accepted(completion) => Poll::Ready(Ok(completion)),
+            State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(SendError::Closed))),
+            State::Waiting(_) => Poll::Pending,
+        }
+    }
+
+    /// Tells `listener` how the record ended, instead of the future. It runs on the producer's own
+    /// task and must not block; if it panics, that is logged.
+    ///
+    /// A record that still waits for room is not sent: wait for [`accepted`](Self::accepted) first.
+    pub fn on_end(self, listener: impl FnOnce(Result<Delivered, SendError>) + Send + 'static) {
+        match self.0 {
+            State::Accepted(completion) => completion.listen(Listener::new(|end| {
+                listener(end.map_err(SendError::Delivery));
+            })),
+            State::Refused(error) => listener(Err(error.unwrap_or(SendError::Closed))),
+            State::Waiting(waiting) => {
+                listener(Err(SendError::QueueFull { waited: Duration::ZERO }));
+                drop(waiting);
+            }
+        }
+    }
+}
+
 impl Future for Sending {
     type Output = Result<Delivered, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match &mut self.0 {
-                State::Accepted(completion) => {
-                    return completion.poll(context).map_err(SendError::Delivery);
-                }
-                State::Refused(error) => {
-                    return Poll::Ready(Err(error.take().unwrap_or(SendError::Closed)));
-                }
-                State::Waiting(waiting) => {
-                    let room = ready!(waiting.reservation.poll(context));
-                    self.0 = waiting.end(room);
-                }
-            }
-        }
+        let completion = ready!(self.poll_accepted(context))?;
+        completion.poll(context).map_err(SendError::Delivery)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use crate::protocol::ErrorCode;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -206,6 +207,32 @@ struct Progress {
     batch_wakers: Vec<Waker>,
     /// Records that had a completion before they had a batch.
     forwards: Vec<(u32, Arc<BatchCompletion>)>,
+    /// Records whose end someone wants to be told instead of waiting for it.
+    listeners: Vec<(u32, Listener)>,
+}
+
+/// Is told how a record ended.
+pub(super) struct Listener(Box<dyn FnOnce(Result<Delivered, DeliveryError>) + Send>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
+impl Listener {
+    pub(super) fn new(
+        listener: impl FnOnce(Result<Delivered, DeliveryError>) + Send + 'static,
+    ) -> Self {
+        Self(Box::new(listener))
+    }
+
+    /// A listener that panics must not take the producer with it.
+    fn tell(self, end: Result<Delivered, DeliveryError>) {
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(end))).is_err() {
+            tracing::error!("a listener to a record's end panicked");
+        }
+    }
 }
 
 impl BatchCompletion {
@@ -215,20 +242,22 @@ impl BatchCompletion {
         if progress.outcome.is_some() {
             return;
         }
-        let forwards = std::mem::take(&mut progress.forwards);
-        let record_wakers = std::mem::take(&mut progress.record_wakers);
-        let batch_wakers = std::mem::take(&mut progress.batch_wakers);
+        let Progress { record_wakers, batch_wakers, forwards, listeners, .. } =
+            std::mem::take(&mut *progress);
         progress.outcome = Some(outcome.clone());
         drop(progress);
-        // Wakers run foreign code: never under the lock.
+        // Wakers and listeners run foreign code: never under the lock.
         for waker in record_wakers.into_iter().flatten().chain(batch_wakers) {
             waker.wake();
         }
         for (index, completion) in forwards {
-            completion.settle(outcome.clone().map(|acknowledged| Acknowledged {
-                base_offset: acknowledged.base_offset.map(|base| base + i64::from(index)),
-                ..acknowledged
+            completion.settle(outcome.clone().map(|batch| Acknowledged {
+                base_offset: batch.base_offset.map(|base| base + i64::from(index)),
+                ..batch
             }));
+        }
+        for (index, listener) in listeners {
+            listener.tell(outcome.clone().map(|batch| batch.record(index)));
         }
     }
 
@@ -269,6 +298,17 @@ impl BatchCompletion {
         Poll::Pending
     }
 
+    fn listen(&self, index: u32, listener: Listener) {
+        let mut progress = self.lock();
+        match progress.outcome.clone() {
+            Some(outcome) => {
+                drop(progress);
+                listener.tell(outcome.map(|batch| batch.record(index)));
+            }
+            None => progress.listeners.push((index, listener)),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,6 +324,10 @@ pub(super) struct Completion {
 impl Completion {
     pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Result<Delivered, DeliveryError>> {
         self.batch.poll_record(self.index, context)
+    }
+
+    pub(super) fn listen(&self, listener: Listener) {
+        self.batch.listen(self.index, listener);
     }
 }
 
@@ -316,6 +360,22 @@ mod tests {
         batch.settle(acknowledged(40));
         batch.settle(acknowledged(90));
         assert_eq!(records.iter().map(offset).collect::<Vec<_>>(), [Some(40), Some(41), Some(42)]);
+    }
+
+    #[test]
+    fn a_listener_is_told_once_before_or_after_the_end_and_may_panic() {
+        let batch = Arc::new(BatchCompletion::default());
+        let (told, ends) = std::sync::mpsc::channel();
+        for index in [0, 2] {
+            let told = told.clone();
+            let listener = move |end: Result<Delivered, _>| told.send(end.unwrap().offset).unwrap();
+            batch.listen(index, Listener::new(listener));
+        }
+        batch.listen(1, Listener::new(|_| panic!("on purpose")));
+        batch.settle(acknowledged(40));
+        batch.listen(3, Listener::new(move |end| told.send(end.unwrap().offset).unwrap()));
+        let ends: Vec<_> = ends.into_iter().collect();
+        assert_eq!(ends, [Some(40), Some(42), Some(43)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::protocol::Compression;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -263,15 +264,16 @@ impl FromStr for Address {
         let (host, port) = text
             .trim()
             .rsplit_once(':')
-            .ok_or_else(|| fault("the port is missing: write host:port"))?;
+            .ok_or_else(|| fault("the port is missing, write host:port"))?;
         let host = match host.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
-            Some(Some(address)) => address,
-            Some(None) => return Err(fault("\"[\" is not closed: write [address]:port")),
+            Some(Some(address)) if address.parse::<Ipv6Addr>().is_ok() => address,
+            Some(Some(_)) => return Err(fault("what is in brackets is no IPv6 address")),
+            Some(None) => return Err(fault("\"[\" is not closed, write [address]:port")),
             None if host.contains("://") => {
-                return Err(fault("it is a URL: write host:port without a scheme"));
+                return Err(fault("it is a URL, write host:port without a scheme"));
             }
             None if host.contains(':') => {
-                return Err(fault("an IPv6 address needs brackets: write [address]:port"));
+                return Err(fault("an IPv6 address needs brackets, write [address]:port"));
             }
             None => host,
         };
@@ -280,7 +282,8 @@ impl FromStr for Address {
             return Err(fault("the host is missing or holds a character that no host has"));
         }
         match port.parse() {
-            Ok(port) if port > 0 => Ok(Self { host: host.to_owned(), port }),
+            // `u16` would also read a port with a plus sign.
+            Ok(port) if port > 0 && !text.contains('+') => Ok(Self { host: host.to_owned(), port }),
             _ => Err(fault("the port must be a number from 1 to 65535")),
         }
     }
@@ -294,7 +297,7 @@ pub enum ConfigError {
     #[error("no brokers: give at least one as host:port")]
     NoBrokers,
     /// Not a broker's address.
-    #[error("broker address {address:?}: {fault}")]
+    #[error("{address:?} is not a broker's address: {fault}")]
     Address {
         /// As it was given.
         address: String,
@@ -387,6 +390,7 @@ mod tests {
             ("localhost:65536", "from 1 to 65535"),
             ("::1:9092", "needs brackets"),
             ("[::1:9092", "not closed"),
+            ("[x]:9092", "no IPv6 address"),
             ("http://localhost:9092", "without a scheme"),
             ("a b:9092", "character that no host has"),
         ] {

@@ -32,7 +32,7 @@ pub(super) enum Step {
 /// A peer that cannot be talked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum HandshakeError {
+pub(crate) enum HandshakeError {
     #[error("the answer to ApiVersions makes no sense: {0}")]
     Decode(#[from] DecodeError),
     #[error("the broker answered ApiVersions with {0}")]

@@ -4,7 +4,7 @@ pub use config::{Acks, Address, ConfigError, ProducerConfig};
 
 pub mod record;
 pub use crate::protocol::Header;
-pub use record::Record;
+pub use record::{Record, topic_name_fault};
 
 pub mod completion;
 pub use completion::{Cause, Delivered, DeliveryError, Waited};
@@ -35,3 +35,8 @@ mod driver;
 
 mod client;
 pub use client::{Producer, SendError, Sending, StartError};
+
+pub(crate) mod session;
+
+mod admin;
+pub use admin::{Admin, AdminError};

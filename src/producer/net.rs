@@ -44,7 +44,7 @@ pub(super) struct Outgoing {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) struct NetError {
+pub(crate) struct NetError {
     address: Address,
     fault: Fault,
 }

@@ -61,38 +61,21 @@ pub enum ConfigError {
         /// The field.
         field: &'static str,
     },
-    /// A broker's address without a port.
-    #[error(
-        "brokers[{index}]: {:?} has no port; write it as host:port, such as \"localhost:9092\"",
-        clip(.address)
-    )]
-    BrokerWithoutPort {
-        /// Which broker, from 0.
-        index: usize,
-        /// Its address.
-        address: String,
-    },
     /// A broker's address that cannot be one.
-    #[error(
-        "brokers[{index}]: {:?} is not an address; write it as host:port, such as \
-         \"localhost:9092\" or \"[::1]:9092\"",
-        clip(.address)
-    )]
+    #[error("brokers[{index}]: {cause}")]
     InvalidBroker {
         /// Which broker, from 0.
         index: usize,
-        /// Its address.
-        address: String,
+        /// What is wrong with it.
+        cause: crate::producer::ConfigError,
     },
     /// A topic that no broker would accept.
-    #[error(
-        "topic: {:?} is not a topic name; use 1 to 249 letters, digits, \".\", \"_\" and \"-\", \
-         and neither \".\" nor \"..\" alone",
-        clip(.topic)
-    )]
+    #[error("topic: {:?} is not a topic name: {fault}", clip(.topic))]
     InvalidTopic {
         /// The topic.
         topic: String,
+        /// What is wrong with it.
+        fault: &'static str,
     },
     /// One of a few words was expected.
     #[error("{field}: {:?} is unknown; use {choices}", clip(.value))]
