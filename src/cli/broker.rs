@@ -1,0 +1,44 @@
+//! `ottla broker`: the embedded development broker alone.
+
+use super::{Exit, asked_to_stop};
+use crate::broker::{BrokerConfig, EmbeddedBroker};
+use clap::Args;
+use std::net::SocketAddr;
+
+/// Where the development broker listens unless told otherwise: where every Kafka client looks.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
+
+#[derive(Debug, Args)]
+pub(super) struct Broker {
+    /// Address of the first broker; further ones take the ports behind it.
+    #[arg(long, env = "OTTLA_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Brokers of the cluster.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    brokers: u16,
+    /// Partitions of topics that are created by being used.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: i32,
+    /// Do not create unknown topics.
+    #[arg(long)]
+    no_auto_create: bool,
+}
+
+impl Broker {
+    pub(super) async fn run(self) -> Result<(), Exit> {
+        let config = BrokerConfig::default()
+            .with_listen([self.listen])
+            .with_brokers(usize::from(self.brokers))
+            .with_partitions(self.partitions)
+            .with_auto_create_topics(!self.no_auto_create);
+        let broker = EmbeddedBroker::start(config).await.map_err(|error| {
+            let remedy = "choose another address with --listen";
+            Exit::new(Exit::USAGE, format!("cannot listen on {}: {error}; {remedy}", self.listen))
+        })?;
+        println!("development broker on {}", broker.bootstrap().join(","));
+        println!("everything is kept in memory and ends with it; stop it with Ctrl-C");
+        asked_to_stop().await;
+        broker.shutdown().await;
+        Ok(())
+    }
+}

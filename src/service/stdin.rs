@@ -1,0 +1,43 @@
+//! Traces on standard input, one a line (NDJSON).
+//!
+//! Reads no faster than Kafka takes them: a full queue makes it wait.
+
+use super::intake::Intake;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+/// Longest line, in bytes.
+const LINE_SIZE_MAX: usize = 20 << 20;
+
+/// Longer than the exporter itself waits for room.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Accepts traces up to the end of input.
+///
+/// # Errors
+///
+/// The system's error when standard input breaks.
+pub(super) async fn read(intake: &Intake) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(64 << 10, tokio::io::stdin());
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let limit = u64::try_from(LINE_SIZE_MAX).unwrap_or(u64::MAX);
+        if (&mut input).take(limit).read_until(b'\n', &mut line).await? == 0 {
+            break;
+        }
+        if line.len() == LINE_SIZE_MAX && !line.ends_with(b"\n") {
+            let message = format!("line {number} is longer than {LINE_SIZE_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let receipt = intake.take(&line, PATIENCE).await;
+        for error in receipt.malformed.errors.iter().chain(&receipt.undelivered.errors) {
+            tracing::error!("standard input, line {number}: {error}");
+        }
+        if let Some(stopped) = receipt.stopped {
+            return Err(io::Error::other(format!("line {number} was not accepted: {stopped:?}")));
+        }
+    }
+    Ok(())
+}
