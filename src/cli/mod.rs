@@ -139,6 +139,11 @@ async fn asked_to_stop() {
     let _ = interrupted.await;
 }
 
+/// `1 trace`, `2 traces`.
+fn plural(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A duration as people write it: `250ms`, `10s`, `2m`; a bare number counts milliseconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -3,7 +3,7 @@
 //! Decides where the configuration comes from and what is said at start and at the end.
 
 use super::broker::DEFAULT_LISTEN;
-use super::{Exit, asked_to_stop, duration};
+use super::{Exit, asked_to_stop, duration, plural};
 use crate::broker::{BrokerConfig, EmbeddedBroker};
 use crate::exporter::bifrost::{BifrostConfig, KafkaEntry};
 use crate::service::{Ack, Service, ServiceConfig, Summary};
@@ -21,7 +21,7 @@ pub(super) const DEV_TOPIC: &str = "bifrost-traces";
 #[derive(Debug, Args)]
 pub(super) struct Start {
     /// Bifrost's config.json, with a plugin entry named "kafka".
-    #[arg(long, env = "OTTLA_CONFIG", value_name = "FILE", required_unless_present = "dev")]
+    #[arg(long, env = "OTTLA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Publish to an embedded broker instead of the configured ones.
     #[arg(long)]
@@ -65,6 +65,10 @@ impl Start {
     pub(super) async fn run(self) -> Result<(), Exit> {
         let mut bifrost = match &self.config {
             Some(path) => read_config(path)?,
+            None if !self.dev => {
+                let remedy = "give --config FILE, or --dev to try it with an embedded broker";
+                return Err(Exit::new(Exit::USAGE, format!("nowhere to publish to: {remedy}")));
+            }
             None => BifrostConfig::new([DEFAULT_LISTEN], DEV_TOPIC),
         };
         let broker = if self.dev { Some(start_broker(&mut bifrost).await?) } else { None };
@@ -135,12 +139,13 @@ fn announce(service: &Service, bifrost: &BifrostConfig) {
 fn conclude(summary: &Summary) -> Result<(), Exit> {
     let Summary { counts, refused, .. } = summary;
     let lost = counts.failed + counts.pending;
-    let mut account = format!("{} traces delivered, {lost} not delivered", counts.delivered);
+    let delivered = plural(counts.delivered, "trace");
+    let mut account = format!("{delivered} delivered, {lost} not delivered");
     if counts.unknown > 0 {
         account += &format!(" ({} of them may have been written)", counts.unknown);
     }
     if *refused > 0 {
-        account += &format!("; {refused} inputs refused");
+        account += &format!("; {} of input refused", plural(*refused, "line"));
     }
     if summary.is_clean() {
         tracing::info!("{account}");

@@ -7,6 +7,7 @@
 //! `- chat gpt-4o-mini             1.10 s  | ###############################|  17 tokens
 //! ```
 
+use super::plural;
 use super::terminal::{Style, harmless};
 use crate::exporter::bifrost::{Span, Trace, traces};
 use std::collections::{HashMap, HashSet};
@@ -43,13 +44,11 @@ pub(super) fn render(value: &[u8], style: Style) -> Option<String> {
 
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "trace {}   {}   {}",
-        style.bold(&harmless(&trace.trace_id)),
-        human(frame.nanos()),
-        plural(rows.len(), "span"),
-    );
+    let _ = write!(text, "trace {}   ", style.bold(&harmless(&trace.trace_id)));
+    if times().next().is_some() {
+        let _ = write!(text, "{}   ", human(frame.nanos()));
+    }
+    let _ = writeln!(text, "{}", plural(rows.len() as u64, "span"));
     for row in rows.iter().take(SPANS_MAX) {
         let duration = row.interval.map_or_else(String::new, |interval| human(interval.nanos()));
         let bar = row.interval.map_or_else(|| " ".repeat(BAR_WIDTH), |i| i.bar(frame));
@@ -66,7 +65,7 @@ pub(super) fn render(value: &[u8], style: Style) -> Option<String> {
         text.push('\n');
     }
     if rows.len() > SPANS_MAX {
-        let _ = writeln!(text, "... and {}", plural(rows.len() - SPANS_MAX, "more span"));
+        let _ = writeln!(text, "... and {}", plural((rows.len() - SPANS_MAX) as u64, "more span"));
     }
     Some(text)
 }
@@ -204,10 +203,6 @@ fn human(nanos: i128) -> String {
         2
     };
     format!("{value:.decimals$} {unit}")
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(crate) enum SessionError {
 
 const fn hint(api: ApiKey) -> &'static str {
     match api {
-        ApiKey::ApiVersions => ": is it a Kafka broker without TLS?",
+        ApiKey::ApiVersions => ": is it a Kafka broker, and one without TLS?",
         _ => "",
     }
 }

@@ -12,6 +12,7 @@
 //! Every answer is JSON: `accepted`, `delivered` if that was waited for, and `errors`.
 
 use super::intake::{Intake, Receipt, Stopped};
+use crate::exporter::bifrost::ReceiveError;
 use crate::protocol::Codec;
 use crate::protocol::compression::{DecompressError, decompress};
 use axum::Router;
@@ -72,7 +73,7 @@ async fn take_traces(
         Ok(body) => body,
         Err(response) => return *response,
     };
-    respond(&intake.take(&body, PATIENCE).await)
+    respond(&intake.take(&body, PATIENCE, ReceiveError::to_string).await)
 }
 
 fn too_large_or(rejection: &BytesRejection) -> String {

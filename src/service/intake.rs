@@ -4,9 +4,8 @@
 //! sender may forget a trace ([`Ack`]).
 
 use crate::exporter::Delivery;
-use crate::exporter::bifrost::{BifrostExporter, traces};
+use crate::exporter::bifrost::{BifrostExporter, ReceiveError, traces};
 use crate::producer::SendError;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -27,7 +26,6 @@ pub enum Ack {
 pub(super) struct Intake {
     exporter: BifrostExporter,
     ack: Ack,
-    refused: AtomicU64,
 }
 
 /// What became of a body.
@@ -72,20 +70,21 @@ impl Told {
 
 impl Intake {
     pub(super) const fn new(exporter: BifrostExporter, ack: Ack) -> Self {
-        Self { exporter, ack, refused: AtomicU64::new(0) }
+        Self { exporter, ack }
     }
 
     pub(super) const fn exporter(&self) -> &BifrostExporter {
         &self.exporter
     }
 
-    /// Inputs that were no traces.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Accepts the traces of `body`, waiting up to `patience` for room for each.
-    pub(super) async fn take(&self, body: &[u8], patience: Duration) -> Receipt {
+    /// Accepts the traces of `body`, waiting up to `patience` for room for each. `word` puts what
+    /// is no trace into words.
+    pub(super) async fn take(
+        &self,
+        body: &[u8],
+        patience: Duration,
+        word: impl Fn(&ReceiveError) -> String,
+    ) -> Receipt {
         let mut receipt = Receipt::default();
         let mut deliveries = Vec::new();
         for trace in traces(body) {
@@ -105,20 +104,15 @@ impl Intake {
                         receipt.stopped = Some(Stopped::Refused(error));
                         break;
                     }
-                    Ok(Err(error)) => self.refuse(&mut receipt, &error),
+                    Ok(Err(error)) => receipt.malformed.add(&error),
                 },
-                Err(error) => self.refuse(&mut receipt, &error),
+                Err(error) => receipt.malformed.add(&word(&error)),
             }
         }
         if self.ack == Ack::Broker {
             await_deliveries(deliveries, &mut receipt).await;
         }
         receipt
-    }
-
-    fn refuse(&self, receipt: &mut Receipt, error: &impl ToString) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        receipt.malformed.add(error);
     }
 }
 

@@ -65,7 +65,7 @@ pub enum ServiceError {
 pub struct Summary {
     /// What became of the traces.
     pub counts: Counts,
-    /// Inputs that were no traces.
+    /// What standard input held that was no trace. Senders over HTTP are told themselves.
     pub refused: u64,
 }
 
@@ -129,9 +129,9 @@ impl Service {
         let reading =
             async { if stdin { stdin::read(&intake).await } else { std::future::pending().await } };
         let ended = tokio::select! {
-            () = stop => Ok(()),
-            read = reading => read,
-            () = &mut serving => Ok(()),
+            () = stop => Ok(0),
+            refused = reading => refused,
+            () = &mut serving => Ok(0),
         };
         stopping.send_replace(true);
         // Requests that are being answered when the time is over are cut off; their traces are not.
@@ -143,7 +143,6 @@ impl Service {
         };
         close.await;
         let counts = intake.exporter().ledger().counts();
-        let summary = Summary { counts, refused: intake.refused() };
-        ended.map(|()| summary).map_err(ServiceError::Stdin)
+        ended.map(|refused| Summary { counts, refused }).map_err(ServiceError::Stdin)
     }
 }

@@ -3,6 +3,7 @@
 //! Reads no faster than Kafka takes them: a full queue makes it wait.
 
 use super::intake::Intake;
+use crate::exporter::bifrost::ReceiveError;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -13,14 +14,15 @@ const LINE_SIZE_MAX: usize = 20 << 20;
 /// Longer than the exporter itself waits for room.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Accepts traces up to the end of input.
+/// Accepts traces up to the end of input. Returns how many lines held something else.
 ///
 /// # Errors
 ///
 /// The system's error when standard input breaks.
-pub(super) async fn read(intake: &Intake) -> io::Result<()> {
+pub(super) async fn read(intake: &Intake) -> io::Result<u64> {
     let mut input = BufReader::with_capacity(64 << 10, tokio::io::stdin());
     let mut line = Vec::new();
+    let mut refused = 0;
     for number in 1_u64.. {
         line.clear();
         let limit = u64::try_from(LINE_SIZE_MAX).unwrap_or(u64::MAX);
@@ -31,13 +33,20 @@ pub(super) async fn read(intake: &Intake) -> io::Result<()> {
             let message = format!("line {number} is longer than {LINE_SIZE_MAX} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        let receipt = intake.take(&line, PATIENCE).await;
+        let body = line.strip_suffix(b"\n").unwrap_or(&line);
+        let word = |error: &ReceiveError| {
+            let (ReceiveError::Malformed { column, reason, .. }
+            | ReceiveError::Invalid { column, reason, .. }) = error;
+            format!("column {column}: {reason}")
+        };
+        let receipt = intake.take(body, PATIENCE, word).await;
+        refused += receipt.malformed.count;
         for error in receipt.malformed.errors.iter().chain(&receipt.undelivered.errors) {
-            tracing::error!("standard input, line {number}: {error}");
+            tracing::error!("standard input, line {number}, {error}");
         }
         if let Some(stopped) = receipt.stopped {
             return Err(io::Error::other(format!("line {number} was not accepted: {stopped:?}")));
         }
     }
-    Ok(())
+    Ok(refused)
 }

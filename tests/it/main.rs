@@ -1,5 +1,9 @@
-//! The integration tests, one binary: real TCP to the embedded broker and to real ones.
-#![cfg(feature = "broker")]
+//! The integration tests, one binary: real TCP to the embedded broker and to real ones, and the
+//! program as a person runs it.
+#![cfg(feature = "cli")]
 
+mod architecture;
 mod kcat;
 mod producer;
+mod program;
+mod real_kafka;

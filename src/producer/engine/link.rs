@@ -278,7 +278,7 @@ impl Link {
             }
             Phase::Shaking { .. } => format!(
                 "{address} accepted the connection but did not answer ApiVersions within {setup:?}: \
-                 is it a Kafka broker without TLS?"
+                 is it a Kafka broker, and one without TLS?"
             )
             .into(),
             Phase::Up { .. } => format!("{address} did not answer within {request:?}").into(),

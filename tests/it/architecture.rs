@@ -1,0 +1,189 @@
+//! The house keeps its shape: imports point one way, and every file says what it decides.
+//!
+//! Reads the sources. An arrow against the direction, or a module that the lists below do not
+//! know, fails with the file and the line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each top-level module may import of the others.
+const CRATE: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("producer", &["protocol"]),
+    ("exporter", &["protocol", "producer"]),
+    ("broker", &["protocol"]),
+    ("service", &["protocol", "producer", "exporter"]),
+    ("cli", &["protocol", "producer", "exporter", "broker", "service"]),
+];
+
+/// The producer's files in the order of their arrows: each may import those before it.
+const PRODUCER: &[&str] = &[
+    "config",
+    "record",
+    "completion",
+    "partitioner",
+    "budget",
+    "backoff",
+    "accumulator",
+    "sequencer",
+    "cluster",
+    "in_flight",
+    "handshake",
+    "verdict",
+    "engine",
+    "net",
+    "driver",
+    "client",
+    "session",
+    "admin",
+];
+
+/// The only files of the producer that may import its sockets.
+const NET_USERS: &[&str] = &["driver", "session"];
+
+/// Modules whose files take time as an argument: no clock, runtime or randomness in them.
+const PURE: &[&str] = &["protocol", "producer", "exporter"];
+
+/// The files of those that are not pure, and are known for it.
+const IMPURE: &[&str] = &[
+    "producer/net.rs",
+    "producer/driver.rs",
+    "producer/client.rs",
+    "producer/session.rs",
+    "producer/admin.rs",
+    "producer/mod.rs",
+    "exporter/sink.rs",
+    "exporter/bifrost/exporter.rs",
+];
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(files.len() > 40, "the sources are not where they were");
+    files.sort();
+    files
+}
+
+/// Lines of code, numbered: no comments, and nothing from the tests at a file's end on.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.lines())
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+}
+
+/// Names that follow `prefix` in a line, as in `crate::name` or `crate::{name, other::..}`.
+fn named_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(prefix) {
+        rest = &rest[at + prefix.len()..];
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in list {
+            let end = name.trim().find(|c: char| !c.is_alphanumeric() && c != '_');
+            let name = name.trim();
+            names.push(&name[..end.unwrap_or(name.len())]);
+        }
+    }
+    names
+}
+
+#[test]
+fn imports_between_modules_point_one_way() {
+    let allowed: BTreeMap<_, _> = CRATE.iter().copied().collect();
+    for (file, text) in sources() {
+        let Some((module, _)) = file.split_once('/') else { continue };
+        let allowed = allowed.get(module).unwrap_or_else(|| panic!("unknown module {module}"));
+        for (number, line) in code(&text) {
+            for name in named_after(line, "crate::") {
+                let other = CRATE.iter().any(|(other, _)| *other == name && name != module);
+                assert!(
+                    !other || allowed.contains(&name),
+                    "src/{file}:{number}: {module} must not import {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn imports_within_the_producer_point_one_way() {
+    let place = |name: &str| PRODUCER.iter().position(|known| *known == name);
+    for (file, text) in sources() {
+        let Some(inner) = file.strip_prefix("producer/").filter(|inner| *inner != "mod.rs") else {
+            continue;
+        };
+        let stem = inner.split(['/', '.']).next().unwrap();
+        let here = place(stem).unwrap_or_else(|| panic!("src/{file} has no place in PRODUCER"));
+        // From inside a folder the producer's modules are two steps up.
+        let up = if inner.contains('/') && !inner.ends_with("/mod.rs") {
+            "super::super::"
+        } else {
+            "super::"
+        };
+        for (number, line) in code(&text) {
+            let mut names = named_after(line, up);
+            names.extend(named_after(line, "crate::producer::"));
+            for name in names {
+                let Some(there) = place(name) else { continue };
+                assert!(there <= here, "src/{file}:{number}: {stem} must not import {name}");
+                assert!(
+                    name != "net" || NET_USERS.contains(&stem),
+                    "src/{file}:{number}: only {NET_USERS:?} use sockets"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_files_know_no_runtime() {
+    for (file, text) in sources() {
+        let module = file.split('/').next().unwrap();
+        if !PURE.contains(&module) || IMPURE.contains(&file.as_str()) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            let impure = ["tokio::", "Instant::now", "SystemTime::now", "std::net::Tcp"];
+            let found = impure.into_iter().find(|word| line.contains(word));
+            assert!(found.is_none(), "src/{file}:{number}: {} in a pure file", found.unwrap());
+        }
+    }
+}
+
+#[test]
+fn kafka_protocol_is_named_where_control_messages_are_and_nowhere_else() {
+    for (file, text) in sources() {
+        if file.starts_with("protocol/messages/") || file.starts_with("broker/") {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            assert!(!line.contains("kafka_protocol::"), "src/{file}:{number}: another decoder");
+        }
+    }
+}
+
+#[test]
+fn every_file_has_a_header_and_none_outgrows_it() {
+    for (file, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{file} does not say what it decides");
+        let lines = text.lines().count();
+        assert!(lines <= 800, "src/{file} has {lines} lines: it is two things");
+    }
+}

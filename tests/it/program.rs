@@ -1,0 +1,331 @@
+//! The program, as a person runs it: what it prints, answers and exits with.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use ottla::broker::{BrokerConfig, EmbeddedBroker};
+
+const TRACE: &str = include_str!("../golden/bifrost-trace.json");
+const RECORD: &str = include_str!("../golden/bifrost-record.json");
+
+fn ottla(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(arguments).env_remove("OTTLA_LOG").env_remove("OTTLA_CONFIG");
+    command
+}
+
+fn run(mut command: Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A program that refuses its arguments reads no input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A configuration file that is gone with the value.
+struct Config(PathBuf);
+
+impl Config {
+    fn new(name: &str, entry: &str) -> Self {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("ottla-{}-{name}.json", std::process::id()));
+        let entry = format!(r#"{{"enabled": true, "name": "kafka", "config": {entry}}}"#);
+        fs::write(&path, format!(r#"{{"plugins": [{entry}]}}"#)).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A service, and where it serves HTTP. Killed if a test ends early.
+struct Service {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    address: String,
+}
+
+impl Service {
+    fn start(config: &Config, arguments: &[&str]) -> Self {
+        let mut command = ottla(&["start", "--otlp-http-endpoint", "127.0.0.1:0"]);
+        command.args(["--config", config.path()]).args(arguments);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it served");
+            if let Some((_, rest)) = line.split_once("http://") {
+                break rest.split('/').next().unwrap().to_owned();
+            }
+        };
+        Self { child, log, address }
+    }
+
+    /// The status and the body of an answer.
+    fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // It may answer, and close, before it has read a body that it refuses.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.trim_end().to_owned())
+    }
+
+    /// Asks it to end, as a process manager does, and returns its code and the rest of its log.
+    fn terminate(mut self) -> (i32, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().code().unwrap(), log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn broker() -> EmbeddedBroker {
+    EmbeddedBroker::start(BrokerConfig::default()).await.unwrap()
+}
+
+fn entry(broker: &EmbeddedBroker, more: &str) -> String {
+    format!(r#"{{"brokers": {:?}, "topic": "traces"{more}}}"#, broker.bootstrap())
+}
+
+#[test]
+fn the_demo_shows_a_trace_read_back_and_what_to_try_next() {
+    let output = run(ottla(&["demo"]), "");
+    assert!(output.status.success());
+    let shown = text(&output.stdout);
+    for part in [
+        "0e8b9293a69d4652804d2ab61121c1f2 is at partition 0 offset 0",
+        "├─ plugin.telemetry.prehook",
+        "├─ chat gpt-4o-mini",
+        "error: rate limit exceeded",
+        "start --dev",
+        "tail bifrost-traces --follow",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in\n{shown}");
+    }
+    assert!(!shown.contains("plugin.logging"), "it was filtered");
+    assert!(!shown.contains('\x1b'), "no colours in a pipe");
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_received_over_http_and_published_as_documented() {
+    let broker = broker().await;
+    let config = Config::new("http", &entry(&broker, r#", "auto_create_topic": true"#));
+    let service = Service::start(&config, &[]);
+    let path = "/v1/bifrost/traces";
+    assert_eq!(service.post(path, "", TRACE.as_bytes()), (202, r#"{"accepted":1}"#.into()));
+    let array = br#"[{"TraceID": "a"}, {"TraceID": "b"}]"#;
+    assert_eq!(service.post(path, "", array), (202, r#"{"accepted":2}"#.into()));
+    let (status, answer) = service.post(path, "", b"{\"TraceID\":\"c\"}\n{\"TraceID\": nope}\n");
+    assert_eq!(status, 400);
+    assert_eq!(
+        answer,
+        r#"{"accepted":1,"errors":["trace 1 is not valid JSON at line 2 column 14: expected ident"]}"#
+    );
+    let (status, answer) = service.post(path, "", b"{}");
+    assert_eq!(status, 400);
+    assert!(answer.contains("TraceID: missing or empty"), "{answer}");
+    assert_eq!(service.post("/v1/traces", "", b"{}").0, 404);
+    let (status, answer) = service.post(path, "Content-Encoding: br\r\n", b"x");
+    assert_eq!(status, 415);
+    assert!(answer.contains("content encoding \\\"br\\\" is not read"), "{answer}");
+    let (status, answer) = service.post(path, "", &vec![b' '; (20 << 20) + 1]);
+    assert_eq!((status, answer.contains("larger than 20971520 bytes")), (413, true), "{answer}");
+
+    let (code, log) = service.terminate();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("4 traces delivered, 0 not delivered"), "{log}");
+    let stored = broker.accepted("traces");
+    let keys: Vec<_> = stored.iter().map(|record| record.key.as_deref().unwrap()).collect();
+    assert_eq!(keys, [&b"0e8b9293a69d4652804d2ab61121c1f2"[..], b"a", b"b", b"c"]);
+    assert_eq!(stored[0].value.as_deref(), Some(RECORD.trim_end().as_bytes()));
+    assert_eq!(stored[0].batch_offset, stored[3].batch_offset, "one batch after flush_interval");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_waits_for_kafka_is_answered_after_it() {
+    let broker = broker().await;
+    let more = r#", "auto_create_topic": true, "flush_interval_ms": 0"#;
+    let config = Config::new("ack", &entry(&broker, more));
+    let service = Service::start(&config, &["--ack", "broker"]);
+    let answer = service.post("/v1/bifrost/traces", "", b"{\"TraceID\": \"a\"}");
+    assert_eq!(answer, (200, r#"{"accepted":1,"delivered":1}"#.into()));
+    assert_eq!(broker.accepted("traces").len(), 1, "it was there before the answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_delivered_before_the_end_is_counted() {
+    let broker = broker().await;
+    let config = Config::new("end", &entry(&broker, r#", "auto_create_topic": true"#));
+    let service = Service::start(&config, &["--shutdown-timeout", "100ms"]);
+    service.post("/v1/bifrost/traces", "", b"{\"TraceID\": \"a\"}");
+    // Before flush_interval is over the broker is gone.
+    broker.shutdown().await;
+    let (code, log) = service.terminate();
+    assert_eq!(code, 4, "{log}");
+    assert!(log.contains("kafka plugin: failed to write trace a: "), "{log}");
+    assert!(log.contains("ottla: 0 traces delivered, 1 not delivered"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_is_delivered_to_its_end_and_bad_lines_are_named() {
+    let broker = broker().await;
+    let config = Config::new("stdin", &entry(&broker, r#", "auto_create_topic": true"#));
+    let arguments = ["start", "--stdin", "bifrost", "--config", config.path()];
+    let one_line = TRACE.replace('\n', " ");
+    let output = run(ottla(&arguments), &format!("{one_line}\n{{\"TraceID\":\n{one_line}\n\n"));
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{log}");
+    assert!(log.contains("standard input, line 2, column 11: EOF while parsing a value"), "{log}");
+    assert!(log.contains("ottla: 2 traces delivered, 0 not delivered; 1 line of input refused"));
+    assert_eq!(broker.accepted("traces").len(), 2);
+
+    let output = run(ottla(&arguments), &one_line);
+    assert_eq!(output.status.code(), Some(0), "without a line end, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_read_back_decoded_or_as_it_is() {
+    let broker = broker().await;
+    let config = Config::new("tail", &entry(&broker, r#", "auto_create_topic": true"#));
+    let start = ottla(&["start", "--stdin", "bifrost", "--config", config.path()]);
+    let one_line = TRACE.replace('\n', " ");
+    assert!(run(start, &format!("{one_line}\n{{\"TraceID\":\"b\"}}\n")).status.success());
+    let brokers = broker.bootstrap().join(",");
+    let tail = |more: &[&str]| {
+        let mut command = ottla(&["tail", "traces", "--brokers", &brokers]);
+        command.args(more);
+        text(&run(command, "").stdout)
+    };
+    let shown = tail(&[]);
+    assert!(shown.contains("trace 0e8b9293a69d4652804d2ab61121c1f2   1.12 s   5 spans"), "{shown}");
+    assert!(shown.contains("partition 0 offset 1\nkey b\n"), "{shown}");
+    assert_eq!(tail(&["--format", "value", "-n", "all"]).lines().next(), Some(RECORD.trim_end()));
+    assert!(tail(&["--format", "raw", "--last", "1"]).starts_with("b\t{\"RequestID\":\"\""));
+    let missing = run(ottla(&["tail", "nope", "--brokers", &brokers]), "");
+    assert_eq!(missing.status.code(), Some(2));
+    assert_eq!(text(&missing.stderr), "ottla: topic \"nope\" does not exist\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_says_why_in_one_sentence() {
+    let broker = broker().await;
+    let nothing = free_address();
+    let here = format!("{:?}", broker.bootstrap());
+    let with = |more: &str| format!(r#"{{"brokers": {here}, "topic": "t"{more}}}"#);
+    for (name, entry, code, message) in [
+        ("topic", with(""), 2, "kafka plugin: topic \"t\" does not exist".to_owned()),
+        (
+            "field",
+            with(r#", "topci": 1"#),
+            2,
+            "topci: unknown field; did you mean topic?".to_owned(),
+        ),
+        (
+            "type",
+            with(r#", "batch_size": "many""#),
+            2,
+            "batch_size: expected a number and found a string at line 1 column".to_owned(),
+        ),
+        ("brokers", r#"{"topic": "t"}"#.to_owned(), 2, "brokers: missing or empty".to_owned()),
+        (
+            "secret",
+            with(
+                r#", "sasl_enabled": true, "sasl": {"mechanism": "PLAIN", "username": "u", "password": "env.OTTLA_TEST_UNSET"}"#,
+            ),
+            2,
+            "sasl.password: the environment variable \"OTTLA_TEST_UNSET\" is not set".to_owned(),
+        ),
+        (
+            "tls",
+            with(r#", "tls_enabled": true"#),
+            2,
+            "tls_enabled: TLS is not supported by this version of ottla".to_owned(),
+        ),
+        (
+            "name",
+            format!(r#"{{"brokers": {here}, "topic": "a b"}}"#),
+            2,
+            "topic: \"a b\" is not a topic name: only ASCII letters".to_owned(),
+        ),
+        (
+            "down",
+            format!(r#"{{"brokers": ["{nothing}"], "topic": "t"}}"#),
+            3,
+            format!("failed to connect/authenticate with broker: cannot connect to {nothing}: "),
+        ),
+    ] {
+        let config = Config::new(name, &entry);
+        let output = run(ottla(&["start", "--config", config.path()]), "");
+        let shown = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{shown}");
+        assert!(shown.contains(&message), "{shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    let output = run(ottla(&["start"]), "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("give --config FILE, or --dev"));
+}
+
+/// An address on which nothing listens.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_server_that_is_no_kafka_broker_is_recognised() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 64];
+        let read = stream.read(&mut request).unwrap();
+        assert!(read > 0);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
+    });
+    let config = Config::new("foreign", &format!(r#"{{"brokers": ["{address}"], "topic": "t"}}"#));
+    let output = run(ottla(&["start", "--config", config.path()]), "");
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(
+        text(&output.stderr),
+        format!(
+            "ottla: kafka plugin: failed to connect/authenticate with broker: {address}: an HTTP \
+             server answered, not a Kafka broker\n"
+        )
+    );
+    server.join().unwrap();
+}
