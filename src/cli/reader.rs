@@ -4,10 +4,10 @@
 //! cluster. Every batch is checked (CRC, lengths, bounded inflation) before a record is shown.
 
 use crate::producer::Address;
-use crate::producer::session::{Session, SessionConfig, SessionError};
+use crate::producer::session::{Question, Session, SessionConfig, SessionError};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ApiKey;
-use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, FetchedPartition};
+use crate::protocol::messages::fetch::{self, FetchRequest, FetchResponse, FetchedPartition};
 use crate::protocol::messages::list_offsets::{self, ListOffsetsResponse, LogEnd};
 use crate::protocol::messages::metadata::{self, MetadataResponse, Topics};
 use crate::protocol::record::ConsumedRecord;
@@ -23,9 +23,6 @@ const INFLATED_MAX: usize = 256 << 20;
 
 /// Patience for a connection and for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The last version that names topics by name.
-const NAMES_UNTIL: i16 = 12;
 
 #[derive(Debug)]
 pub(super) struct TopicReader {
@@ -135,9 +132,7 @@ impl TopicReader {
         let topic = &self.topic;
         let answer = session
             .call(
-                ApiKey::ListOffsets,
-                i16::MAX,
-                Duration::ZERO,
+                Question::of(ApiKey::ListOffsets),
                 |header| list_offsets::request(header, topic, &[partition], end),
                 ListOffsetsResponse::decode,
             )
@@ -187,9 +182,13 @@ impl TopicReader {
             max_bytes: FETCH_SIZE,
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         };
-        let cap = if self.topic_id == [0; 16] { NAMES_UNTIL } else { i16::MAX };
+        let cap = if self.topic_id == [0; 16] { fetch::TOPIC_IDS_FROM - 1 } else { i16::MAX };
         let answer = session
-            .call(ApiKey::Fetch, cap, wait, |header| request.encode(header), FetchResponse::decode)
+            .call(
+                Question::of(ApiKey::Fetch).up_to_version(cap).that_may_take(wait),
+                |header| request.encode(header),
+                FetchResponse::decode,
+            )
             .await?;
         self.judge(answer.error)?;
         Ok(answer.partitions)
@@ -220,9 +219,7 @@ async fn describe(session: &mut Session, topic: &str) -> Result<MetadataResponse
     let names = [topic];
     let answer = session
         .call(
-            ApiKey::Metadata,
-            i16::MAX,
-            Duration::ZERO,
+            Question::of(ApiKey::Metadata),
             |header| metadata::request(header, Topics::Named(&names), false),
             MetadataResponse::decode,
         )

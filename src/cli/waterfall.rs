@@ -191,8 +191,8 @@ fn human(nanos: i128) -> String {
     let value = nanos as f64;
     let (value, unit) = match nanos {
         ..1_000 => (value, "ns"),
-        ..1_000_000 => (value / 1e3, "us"),
-        ..1_000_000_000 => (value / 1e6, "ms"),
+        1_000..1_000_000 => (value / 1e3, "us"),
+        1_000_000..1_000_000_000 => (value / 1e6, "ms"),
         _ => (value / 1e9, "s"),
     };
     let decimals = if unit == "ns" || value >= 100.0 {

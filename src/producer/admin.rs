@@ -1,7 +1,7 @@
 //! Questions about topics, and their creation: what an exporter asks before it starts.
 
 use super::config::{Address, ProducerConfig};
-use super::session::{Session, SessionConfig, SessionError};
+use super::session::{Question, Session, SessionConfig, SessionError};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::create_topics::{self, CreateTopicsResponse, NewTopic};
@@ -106,9 +106,7 @@ impl Admin {
         let answer = self
             .session
             .call(
-                ApiKey::Metadata,
-                i16::MAX,
-                Duration::ZERO,
+                Question::of(ApiKey::Metadata),
                 |header| metadata::request(header, Topics::Named(&names), false),
                 MetadataResponse::decode,
             )
@@ -156,9 +154,7 @@ impl Admin {
         let answer = self
             .session
             .call(
-                ApiKey::CreateTopics,
-                i16::MAX,
-                CREATE_TIMEOUT,
+                Question::of(ApiKey::CreateTopics).that_may_take(CREATE_TIMEOUT),
                 |header| {
                     create_topics::request(header, std::slice::from_ref(new), timeout_ms, false)
                 },

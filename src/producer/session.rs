@@ -31,6 +31,30 @@ pub(crate) struct SessionConfig {
     pub(crate) response_size_max: usize,
 }
 
+/// What is asked, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    api: ApiKey,
+    /// No version above it.
+    cap: i16,
+    /// How long the broker may take on purpose.
+    wait: Duration,
+}
+
+impl Question {
+    pub(crate) const fn of(api: ApiKey) -> Self {
+        Self { api, cap: i16::MAX, wait: Duration::ZERO }
+    }
+
+    pub(crate) const fn up_to_version(self, cap: i16) -> Self {
+        Self { cap, ..self }
+    }
+
+    pub(crate) const fn that_may_take(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+}
+
 /// Why a broker cannot be asked, or does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
@@ -91,16 +115,15 @@ impl Session {
         Ok(Self { address, exchange, versions, client_id, next_correlation_id: 0, patience })
     }
 
-    /// Sends the request that `encode` makes, in the highest version that is not above `cap`, and
-    /// has its answer read by `decode`. `wait` is how long the broker may take on purpose.
+    /// Sends the request that `encode` makes, in the highest version that both sides speak, and has
+    /// its answer read by `decode`.
     pub(crate) async fn call<T>(
         &mut self,
-        api: ApiKey,
-        cap: i16,
-        wait: Duration,
+        question: Question,
         encode: impl FnOnce(RequestHeader<'_>) -> Vec<Bytes>,
         decode: impl FnOnce(i16, &Bytes) -> Result<T, DecodeError>,
     ) -> Result<T, SessionError> {
+        let Question { api, cap, wait } = question;
         let no_version = || SessionError::NoCommonVersion { address: self.address.clone(), api };
         let version = self.versions.choose_within(api, cap).ok_or_else(no_version)?;
         let correlation_id = self.next_correlation_id;

@@ -3,8 +3,6 @@
 //! kcat is built on librdkafka. What it writes and reads here says that any client can; the tests
 //! are skipped, and say so, where it is not installed.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

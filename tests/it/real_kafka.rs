@@ -4,8 +4,6 @@
 //! `OTTLA_TEST_KAFKA_LIBS` names its jars, the Java console consumer. `tests/kafka/run.sh` starts
 //! Apache Kafka and sets both. Without a broker the tests are skipped, and say so.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
