@@ -5,7 +5,7 @@
 
 use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
 use super::budget::{Budget, NoRoom, Reservation};
-use super::completion::{Completion, Delivered, DeliveryError, Listener};
+use super::completion::{Completion, Delivered, DeliveryError, DeliveryListener, Listener, Run};
 use super::config::{ConfigError, ProducerConfig};
 use super::driver::{self, Command, Driver};
 use super::engine::Engine;
@@ -92,27 +92,128 @@ impl Producer {
     /// The future resolves to `SendError`: the record was not accepted, or, as
     /// [`SendError::Delivery`], was accepted and not, or perhaps not, delivered.
     pub fn send(&self, record: Record<'_>) -> Sending {
+        Sending(match self.try_accept(&record) {
+            Ok(completion) => State::Accepted(completion),
+            Err(SendError::QueueFull { .. }) => self.wait_for_room(&record),
+            Err(error) => State::Refused(Some(error)),
+        })
+    }
+
+    fn wait_for_room(&self, record: &Record<'_>) -> State {
+        let size = record.content().size_bound();
+        let deadline = driver::now().instant + self.shared.max_block;
+        let reservation = self.shared.budget.queue(size, deadline);
+        // Nothing may linger while someone waits, and the wait has an end.
+        self.shared.bell.notify_one();
+        let shared = Arc::clone(&self.shared);
+        State::Waiting(Box::new(Waiting { record: record.into(), size, reservation, shared }))
+    }
+
+    /// Sends a record without waiting for anything: for callers that cannot wait, or need not.
+    ///
+    /// `listener` is told how the record ended, with this `tag`. It is shared by many records, so
+    /// that a record costs no allocation.
+    ///
+    /// ```no_run
+    /// # use ottla::producer::{Delivered, DeliveryError, DeliveryListener, Producer, Record};
+    /// # use std::sync::Arc;
+    /// # fn run(producer: &Producer) -> Result<(), ottla::producer::SendError> {
+    /// let listener: Arc<dyn DeliveryListener> =
+    ///     Arc::new(|tag: u64, end: Result<Delivered, DeliveryError>| {
+    ///         if let Err(error) = end {
+    ///             eprintln!("record {tag}: {error}");
+    ///         }
+    ///     });
+    /// for tag in 0..100 {
+    ///     producer.try_send(Record::to("traces").value(b"{}"), tag, &listener)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when the record is not accepted, `QueueFull` among them: the listener is not
+    /// told then.
+    pub fn try_send(
+        &self,
+        record: Record<'_>,
+        tag: u64,
+        listener: &Arc<dyn DeliveryListener>,
+    ) -> Result<(), SendError> {
+        let completion = self.try_accept(&record)?;
+        completion.listen(Listener::Shared { listener: Arc::clone(listener), tag });
+        Ok(())
+    }
+
+    /// Sends many records and waits until all have ended: one wait for each batch, not for each
+    /// record. Waits for room between them if the buffer is full, and keeps their order.
+    ///
+    /// Dropping the future recalls no record that was accepted, and sends none that was not.
+    ///
+    /// ```no_run
+    /// # use ottla::producer::{Producer, Record};
+    /// # async fn run(producer: &Producer, lines: &[String]) {
+    /// let records = lines.iter().map(|line| Record::to("lines").value(line.as_bytes()));
+    /// let ends = producer.send_all(records).await;
+    /// println!("{} delivered", ends.delivered);
+    /// for (index, error) in ends.failed {
+    ///     println!("line {index}: {error}");
+    /// }
+    /// # }
+    /// ```
+    pub async fn send_all<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Ends {
+        let mut ends = Ends::default();
+        let mut runs: Vec<(usize, Run)> = Vec::new();
+        for (index, record) in records.into_iter().enumerate() {
+            let accepted = match self.try_accept(&record) {
+                Err(SendError::QueueFull { .. }) => self.accept(&record).await,
+                other => other,
+            };
+            match accepted {
+                Ok(next) => {
+                    if !runs.last_mut().is_some_and(|(_, run)| run.extend(&next)) {
+                        runs.push((index, Run::new(next)));
+                    }
+                }
+                Err(error) => ends.failed.push((index, error)),
+            }
+        }
+        for (first, run) in runs {
+            match run.end().await {
+                Ok(_) => ends.delivered += u64::from(run.count()),
+                Err(error) => {
+                    let indices = first..first + run.count() as usize;
+                    ends.failed.extend(indices.map(|index| (index, error.clone().into())));
+                }
+            }
+        }
+        ends.failed.sort_by_key(|(index, _)| *index);
+        ends
+    }
+
+    /// Accepts a record, if there is room at once.
+    fn try_accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
         let size = record.content().size_bound();
         let max = self.shared.record_size_max;
         if size > max {
-            return Sending(State::Refused(Some(SendError::TooLarge { size, max })));
+            return Err(SendError::TooLarge { size, max });
         }
-        Sending(match self.shared.budget.try_reserve(size) {
-            Ok(()) => self.shared.push(&record, size),
-            Err(NoRoom::Closed) => State::Refused(Some(SendError::Closed)),
-            Err(NoRoom::Full) => {
-                let deadline = driver::now().instant + self.shared.max_block;
-                let reservation = self.shared.budget.queue(size, deadline);
-                // Nothing may linger while someone waits, and the wait has an end.
-                self.shared.bell.notify_one();
-                State::Waiting(Box::new(Waiting {
-                    record: (&record).into(),
-                    size,
-                    reservation,
-                    shared: Arc::clone(&self.shared),
-                }))
-            }
-        })
+        match self.shared.budget.try_reserve(size) {
+            Ok(()) => self.shared.push(record, size),
+            Err(NoRoom::Full) => Err(SendError::QueueFull { waited: Duration::ZERO }),
+            Err(NoRoom::Closed) => Err(SendError::Closed),
+        }
+    }
+
+    async fn accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
+        let mut sending = self.send(*record);
+        sending.accepted().await?;
+        match sending.0 {
+            State::Accepted(completion) => Ok(completion),
+            State::Refused(error) => Err(error.unwrap_or(SendError::Closed)),
+            State::Waiting(_) => Err(SendError::QueueFull { waited: Duration::ZERO }),
+        }
     }
 
     /// Sends all records accepted so far without lingering, and waits until each has ended,
@@ -148,20 +249,30 @@ impl Producer {
 
 impl Shared {
     /// Hands over a record for which room was set aside.
-    fn push(&self, record: &Record<'_>, size: usize) -> State {
+    fn push(&self, record: &Record<'_>, size: usize) -> Result<Completion, SendError> {
         match self.accumulator.push(driver::now(), record, size) {
             Ok(pushed) => {
                 if pushed.wake {
                     self.bell.notify_one();
                 }
-                State::Accepted(pushed.completion)
+                Ok(pushed.completion)
             }
             Err(fault) => {
                 self.budget.release(size);
-                State::Refused(Some(SendError::from_fault(fault, record)))
+                Err(SendError::from_fault(fault, record))
             }
         }
     }
+}
+
+/// How the records of a [`send_all`](Producer::send_all) ended.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Ends {
+    /// Records that Kafka has.
+    pub delivered: u64,
+    /// The others, by their place among the records, ascending.
+    pub failed: Vec<(usize, SendError)>,
 }
 
 /// A record on its way: resolves to its place in the log, or to why it has none.
@@ -214,9 +325,10 @@ impl Sending {
     /// A record that still waits for room is not sent: wait for [`accepted`](Self::accepted) first.
     pub fn on_end(self, listener: impl FnOnce(Result<Delivered, SendError>) + Send + 'static) {
         match self.0 {
-            State::Accepted(completion) => completion.listen(Listener::new(|end| {
-                listener(end.map_err(SendError::Delivery));
-            })),
+            State::Accepted(completion) => {
+                let listener = |end: Result<_, _>| listener(end.map_err(SendError::Delivery));
+                completion.listen(Listener::Once(Box::new(listener)));
+            }
             State::Refused(error) => listener(Err(error.unwrap_or(SendError::Closed))),
             State::Waiting(waiting) => {
                 listener(Err(SendError::QueueFull { waited: Duration::ZERO }));
@@ -237,12 +349,14 @@ impl Future for Sending {
 
 impl Waiting {
     fn end(&self, room: Result<(), NoRoom>) -> State {
-        match room {
+        let accepted = match room {
             Ok(()) => self.record.with(|record| self.shared.push(record, self.size)),
-            Err(NoRoom::Closed) => State::Refused(Some(SendError::Closed)),
-            Err(NoRoom::Full) => {
-                State::Refused(Some(SendError::QueueFull { waited: self.shared.max_block }))
-            }
+            Err(NoRoom::Closed) => Err(SendError::Closed),
+            Err(NoRoom::Full) => Err(SendError::QueueFull { waited: self.shared.max_block }),
+        };
+        match accepted {
+            Ok(completion) => State::Accepted(completion),
+            Err(error) => State::Refused(Some(error)),
         }
     }
 }

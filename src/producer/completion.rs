@@ -183,6 +183,11 @@ pub(super) struct Acknowledged {
 }
 
 impl Acknowledged {
+    /// The same, from a later record on.
+    fn from(self, first: u32) -> Self {
+        Self { base_offset: self.base_offset.map(|base| base + i64::from(first)), ..self }
+    }
+
     fn record(&self, index: u32) -> Delivered {
         Delivered {
             topic: Arc::clone(&self.topic),
@@ -212,7 +217,26 @@ struct Progress {
 }
 
 /// Is told how a record ended.
-pub(super) struct Listener(Box<dyn FnOnce(Result<Delivered, DeliveryError>) + Send>);
+pub(super) enum Listener {
+    Once(Box<dyn FnOnce(Result<Delivered, DeliveryError>) + Send>),
+    Shared { listener: Arc<dyn DeliveryListener>, tag: u64 },
+}
+
+/// Is told how records end: the counterpart of
+/// [`Producer::try_send`](super::Producer::try_send). Any `Fn(u64, Result<Delivered,
+/// DeliveryError>)` that is `Send + Sync` is one.
+pub trait DeliveryListener: Send + Sync {
+    /// The record that was sent with `tag` has ended. Called once for each, on the producer's own
+    /// task, in the order of the records of a partition: it must not block. If it panics, that is
+    /// logged.
+    fn on_end(&self, tag: u64, end: Result<Delivered, DeliveryError>);
+}
+
+impl<F: Fn(u64, Result<Delivered, DeliveryError>) + Send + Sync> DeliveryListener for F {
+    fn on_end(&self, tag: u64, end: Result<Delivered, DeliveryError>) {
+        self(tag, end);
+    }
+}
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,15 +245,13 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        listener: impl FnOnce(Result<Delivered, DeliveryError>) + Send + 'static,
-    ) -> Self {
-        Self(Box::new(listener))
-    }
-
     /// A listener that panics must not take the producer with it.
     fn tell(self, end: Result<Delivered, DeliveryError>) {
-        if catch_unwind(AssertUnwindSafe(|| (self.0)(end))).is_err() {
+        let tell = || match self {
+            Self::Once(listener) => listener(end),
+            Self::Shared { listener, tag } => listener.on_end(tag, end),
+        };
+        if catch_unwind(AssertUnwindSafe(tell)).is_err() {
             tracing::error!("a listener to a record's end panicked");
         }
     }
@@ -251,10 +273,7 @@ impl BatchCompletion {
             waker.wake();
         }
         for (index, completion) in forwards {
-            completion.settle(outcome.clone().map(|batch| Acknowledged {
-                base_offset: batch.base_offset.map(|base| base + i64::from(index)),
-                ..batch
-            }));
+            completion.settle(outcome.clone().map(|batch| batch.from(index)));
         }
         for (index, listener) in listeners {
             listener.tell(outcome.clone().map(|batch| batch.record(index)));
@@ -288,6 +307,18 @@ impl BatchCompletion {
         Poll::Pending
     }
 
+    /// Ready once the batch has ended, with how its records from `first` on did.
+    fn poll_run(&self, first: u32, context: &Context<'_>) -> Poll<Outcome> {
+        let mut progress = self.lock();
+        match &progress.outcome {
+            Some(outcome) => Poll::Ready(outcome.clone().map(|batch| batch.from(first))),
+            None => {
+                progress.batch_wakers.push(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
     /// Ready once the batch has ended, however it did.
     pub(super) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         let mut progress = self.lock();
@@ -311,6 +342,36 @@ impl BatchCompletion {
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records in a row that share a batch, of those that were sent together.
+#[derive(Debug)]
+pub(super) struct Run {
+    batch: Arc<BatchCompletion>,
+    first: u32,
+    count: u32,
+}
+
+impl Run {
+    pub(super) fn new(only: Completion) -> Self {
+        Self { batch: only.batch, first: only.index, count: 1 }
+    }
+
+    /// Takes the record in, if it is the next of the same batch.
+    pub(super) fn extend(&mut self, next: &Completion) -> bool {
+        let follows =
+            Arc::ptr_eq(&self.batch, &next.batch) && self.first + self.count == next.index;
+        self.count += u32::from(follows);
+        follows
+    }
+
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) async fn end(&self) -> Outcome {
+        std::future::poll_fn(|context| self.batch.poll_run(self.first, context)).await
     }
 }
 
@@ -369,11 +430,15 @@ mod tests {
         for index in [0, 2] {
             let told = told.clone();
             let listener = move |end: Result<Delivered, _>| told.send(end.unwrap().offset).unwrap();
-            batch.listen(index, Listener::new(listener));
+            batch.listen(index, Listener::Once(Box::new(listener)));
         }
-        batch.listen(1, Listener::new(|_| panic!("on purpose")));
+        batch.listen(1, Listener::Once(Box::new(|_| panic!("on purpose"))));
         batch.settle(acknowledged(40));
-        batch.listen(3, Listener::new(move |end| told.send(end.unwrap().offset).unwrap()));
+        let shared = move |tag, end: Result<Delivered, _>| {
+            assert_eq!(tag, 77);
+            told.send(end.unwrap().offset).unwrap();
+        };
+        batch.listen(3, Listener::Shared { listener: Arc::new(shared), tag: 77 });
         let ends: Vec<_> = ends.into_iter().collect();
         assert_eq!(ends, [Some(40), Some(42), Some(43)]);
     }

@@ -7,7 +7,7 @@ pub use crate::protocol::Header;
 pub use record::{Record, topic_name_fault};
 
 pub mod completion;
-pub use completion::{Cause, Delivered, DeliveryError, Waited};
+pub use completion::{Cause, Delivered, DeliveryError, DeliveryListener, Waited};
 
 mod partitioner;
 
@@ -27,6 +27,9 @@ mod handshake;
 
 mod verdict;
 
+mod meters;
+pub use meters::{Latency, ProducerMetrics};
+
 mod engine;
 
 mod net;
@@ -34,7 +37,7 @@ mod net;
 mod driver;
 
 mod client;
-pub use client::{Producer, SendError, Sending, StartError};
+pub use client::{Ends, Producer, SendError, Sending, StartError};
 
 pub(crate) mod session;
 

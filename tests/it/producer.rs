@@ -4,9 +4,11 @@ use ottla::broker::{
     AcceptedRecord, Api, BrokerConfig, EmbeddedBroker, ProduceFault, RequestFault,
 };
 use ottla::producer::{
-    Acks, DeliveryError, Header, Producer, ProducerConfig, Record, SendError, Sending,
+    Acks, Delivered, DeliveryError, DeliveryListener, Header, Producer, ProducerConfig, Record,
+    SendError, Sending,
 };
 use ottla::protocol::{Codec, ErrorCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 async fn broker(brokers: usize, topic: &str, partitions: i32) -> EmbeddedBroker {
@@ -321,4 +323,58 @@ async fn an_explicit_partition_that_does_not_exist_is_named() {
     assert_eq!(late.to_string(), "topic \"t\" has no partition 7, only 0 to 1");
     let invalid = producer.send(Record::to("a b")).await.unwrap_err();
     assert!(invalid.to_string().starts_with("topic name \"a b\" is not valid"), "{invalid}");
+}
+
+#[tokio::test]
+async fn many_records_are_sent_together_with_one_end_for_all() {
+    let broker = broker(1, "t", 3).await;
+    let mut config = config(&broker);
+    config.buffer_memory = 20_000;
+    config.record_size_max = 10_000;
+    config.batch_records_max = 7;
+    let producer = Producer::start(config).unwrap();
+    let values = numbers(0..1000);
+    let too_large = vec![0; 20_000];
+    let records = values.iter().enumerate().map(|(index, value)| match index {
+        500 => Record::to("t").value(&too_large),
+        501 => Record::to("t").partition(9),
+        _ => Record::to("t").partition(1).value(value.as_bytes()),
+    });
+    let ends = producer.send_all(records).await;
+    assert_eq!(ends.delivered, 998);
+    let failed: Vec<_> = ends.failed.iter().map(|(index, _)| *index).collect();
+    assert_eq!(failed, [500, 501]);
+    assert!(matches!(ends.failed[0].1, SendError::TooLarge { .. }));
+    let mut expected = numbers(0..1000);
+    expected.drain(500..502);
+    assert_eq!(values_of(&broker), expected);
+}
+
+fn values_of(broker: &EmbeddedBroker) -> Vec<String> {
+    values(&broker.accepted("t"))
+}
+
+#[tokio::test]
+async fn a_listener_hears_the_end_of_each_record_by_its_tag_and_in_order() {
+    let broker = broker(1, "t", 1).await;
+    let mut config = config(&broker);
+    config.buffer_memory = 50_000;
+    config.record_size_max = 50_000;
+    let producer = Producer::start(config).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listener: Arc<dyn DeliveryListener> =
+        Arc::new(move |tag: u64, end: Result<Delivered, DeliveryError>| {
+            tell.send((tag, end.unwrap().offset.unwrap())).unwrap();
+        });
+    for tag in 0..100 {
+        producer.try_send(Record::to("t").value(b"v"), tag, &listener).unwrap();
+    }
+    for tag in 0..100 {
+        assert_eq!(told.recv().await, Some((tag, i64::try_from(tag).unwrap())));
+    }
+    let value = vec![0; 30_000];
+    producer.try_send(Record::to("t").value(&value), 100, &listener).unwrap();
+    let full = producer.try_send(Record::to("t").value(&value), 101, &listener).unwrap_err();
+    assert!(matches!(full, SendError::QueueFull { .. }), "{full}");
+    assert_eq!(told.recv().await.unwrap().0, 100);
 }
