@@ -72,6 +72,10 @@ impl BatchBuilder {
     }
 
     /// Encodes a record at the end of the batch, if it has room. An empty batch takes any record.
+    ///
+    /// # Panics
+    ///
+    /// When the record exceeds 2 GiB, or the batch 2³¹ records: limits are to be far below that.
     pub fn try_append(&mut self, timestamp: i64, content: &Content<'_>) -> Appended {
         let size = HEADER_SIZE + self.records.len() + content.size_bound();
         let full = size > self.limits.bytes_max || self.count >= self.limits.records_max;
@@ -162,6 +166,10 @@ impl ProducerStamp {
 
 impl SealedBatch {
     /// The bytes that stand in front of [`body`](Self::body) when it is sent with this stamp.
+    ///
+    /// # Panics
+    ///
+    /// When the batch exceeds 2 GiB: limits are to be far below that.
     pub fn header(&self, stamp: ProducerStamp) -> [u8; HEADER_SIZE] {
         let mut header = [0; HEADER_SIZE];
         let last_offset_delta = i32::try_from(self.count - 1).expect("far below 2^31");
