@@ -1,8 +1,8 @@
 //! LLM traces to measure with: the same ones in each run, about 1 KB of JSON each.
 //!
-//! How well they compress decides what the codecs cost, so they repeat what real traces repeat (field
-//! names, models, common words) and vary what real traces vary (ids, times, token counts, the
-//! conversation). Words come from a made-up vocabulary in which a few are common and most are rare.
+//! How well they compress decides what the codecs cost, so they repeat what real traces repeat
+//! (field names, models, common words) and vary what real traces vary (ids, times, token counts,
+//! the conversation). Words come from a made-up vocabulary: a few are common, most are rare.
 
 use serde_json::{Value, json};
 

@@ -10,8 +10,8 @@
 //!
 //! A retry is the same sealed batch with the same stamp, so the same bytes; a new epoch is the same
 //! sealed batch with a new stamp. The CRC covers the stamp in front of the body, so each
-//! transmission computes it anew. To combine it from a CRC of the body kept from sealing would spare
-//! that to retries, but cost every first transmission as much as reading some 400 KB.
+//! transmission computes it anew. To combine it from a CRC of the body kept from sealing would
+//! spare retries that, but cost every first transmission as much as reading some 400 KB.
 //!
 //! Spec: <https://kafka.apache.org/documentation/#recordbatch>, KIP-98.
 
