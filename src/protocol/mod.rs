@@ -22,3 +22,6 @@ pub use wire::DecodeError;
 pub(crate) mod shape;
 
 pub(crate) mod messages;
+
+#[cfg(test)]
+mod golden;

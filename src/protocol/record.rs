@@ -7,7 +7,7 @@
 //! Spec: <https://kafka.apache.org/documentation/#record>, KIP-82 for headers.
 
 use super::wire::{DecodeError, Reader, Writer, varint_size, varlong_size};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// A record header. The same key may occur several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,11 @@ impl Content<'_> {
     /// # Panics
     ///
     /// When the record exceeds 2 GiB: a batch never takes one that large.
-    pub fn encode(&self, timestamp_delta: i64, offset_delta: i32, out: &mut BytesMut) {
-        out.put_varint(length(self.body_size(timestamp_delta, offset_delta)));
+    pub fn encode(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Vec<u8>) {
+        let size = self.body_size(timestamp_delta, offset_delta);
+        // Once for all fields; the length itself takes five bytes at most.
+        out.reserve(5 + size);
+        out.put_varint(length(size));
         out.put_i8(0);
         out.put_varlong(timestamp_delta);
         out.put_varint(offset_delta);
@@ -79,7 +82,7 @@ fn field_size(field: Option<&[u8]>) -> usize {
     field.map_or(1, |bytes| varint_size(length(bytes.len())) + bytes.len())
 }
 
-fn put_field(out: &mut BytesMut, field: Option<&[u8]>) {
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     match field {
         None => out.put_varint(-1),
         Some(bytes) => {

@@ -9,14 +9,16 @@
 //! ```
 //!
 //! A retry is the same sealed batch with the same stamp, so the same bytes; a new epoch is the same
-//! sealed batch with a new stamp. The CRC of the body is computed once, when it is sealed.
+//! sealed batch with a new stamp. The CRC covers the stamp in front of the body, so each
+//! transmission computes it anew. To combine it from a CRC of the body kept from sealing would
+//! spare retries that, but cost every first transmission as much as reading some 400 KB.
 //!
 //! Spec: <https://kafka.apache.org/documentation/#recordbatch>, KIP-98.
 
 use super::compression::{Codec, Compressor, DecompressError, decompress};
 use super::record::{Base, ConsumedRecord, Content};
 use super::wire::{DecodeError, Reader};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// Bytes in front of the records.
 pub const HEADER_SIZE: usize = 61;
@@ -33,7 +35,7 @@ const CODEC_BITS: i16 = 0b111;
 /// Takes records until they fill a batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
-    records: BytesMut,
+    records: Vec<u8>,
     limits: BatchLimits,
     count: u32,
     base_timestamp: i64,
@@ -62,16 +64,14 @@ pub enum Appended {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(limits: BatchLimits) -> Self {
-        Self {
-            records: BytesMut::new(),
-            limits,
-            count: 0,
-            base_timestamp: 0,
-            max_timestamp: i64::MIN,
-        }
+        Self { records: Vec::new(), limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
     /// Encodes a record at the end of the batch, if it has room. An empty batch takes any record.
+    ///
+    /// # Panics
+    ///
+    /// When the record exceeds 2 GiB, or the batch 2³¹ records: limits are to be far below that.
     pub fn try_append(&mut self, timestamp: i64, content: &Content<'_>) -> Appended {
         let size = HEADER_SIZE + self.records.len() + content.size_bound();
         let full = size > self.limits.bytes_max || self.count >= self.limits.records_max;
@@ -116,10 +116,9 @@ impl BatchBuilder {
         let uncompressed_size = self.records.len();
         let (codec, body) = match compressor.compress(&self.records) {
             Some(compressed) => (compressor.codec(), Bytes::from(compressed)),
-            None => (Codec::None, self.records.freeze()),
+            None => (Codec::None, Bytes::from(self.records)),
         };
         SealedBatch {
-            body_crc: crc32c::crc32c(&body),
             body,
             codec,
             count: self.count,
@@ -135,8 +134,6 @@ impl BatchBuilder {
 pub struct SealedBatch {
     /// The records, compressed by `codec`.
     body: Bytes,
-    /// CRC-32C of `body`.
-    body_crc: u32,
     codec: Codec,
     count: u32,
     base_timestamp: i64,
@@ -162,6 +159,10 @@ impl ProducerStamp {
 
 impl SealedBatch {
     /// The bytes that stand in front of [`body`](Self::body) when it is sent with this stamp.
+    ///
+    /// # Panics
+    ///
+    /// When the batch exceeds 2 GiB: limits are to be far below that.
     pub fn header(&self, stamp: ProducerStamp) -> [u8; HEADER_SIZE] {
         let mut header = [0; HEADER_SIZE];
         let last_offset_delta = i32::try_from(self.count - 1).expect("far below 2^31");
@@ -175,7 +176,7 @@ impl SealedBatch {
         covered.put_i32(stamp.base_sequence);
         covered.put_i32(last_offset_delta + 1);
         let crc = crc32c::crc32c(&header[CRC_FROM..]);
-        let crc = crc32c::crc32c_combine(crc, self.body_crc, self.body.len());
+        let crc = crc32c::crc32c_append(crc, &self.body);
 
         let length = HEADER_SIZE - LENGTH_FROM + self.body.len();
         let mut front = &mut header[..CRC_FROM];

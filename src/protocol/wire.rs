@@ -255,15 +255,11 @@ pub(crate) trait Writer: BufMut {
     /// An unsigned value in groups of seven bits, the low group first.
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
     fn put_base128(&mut self, mut value: u64) {
-        let mut groups = [0_u8; 10];
-        let mut used = 0;
         while value >= 0x80 {
-            groups[used] = value as u8 | 0x80;
+            self.put_u8(value as u8 | 0x80);
             value >>= 7;
-            used += 1;
         }
-        groups[used] = value as u8;
-        self.put_slice(&groups[..=used]);
+        self.put_u8(value as u8);
     }
 
     /// NULLABLE_STRING, compact or classic.
@@ -324,7 +320,8 @@ pub(crate) const fn uvarint_size(value: u32) -> usize {
 }
 
 const fn base128_size(value: u64) -> usize {
-    ((64 - (value | 1).leading_zeros()) as usize).div_ceil(7)
+    // A seventh of the bits, rounded up, without a division: exact for 1 to 64 bits.
+    ((64 - (value | 1).leading_zeros()) as usize * 9 + 64) / 64
 }
 
 #[expect(clippy::cast_sign_loss, reason = "zigzag is defined by this cast")]
@@ -358,6 +355,15 @@ mod tests {
             out.put_varint(value);
             assert_eq!(out, bytes, "{value}");
             assert_eq!(Reader::new(bytes).varint("v"), Ok(value));
+        }
+    }
+
+    #[test]
+    fn sizes_are_foretold_on_both_sides_of_every_power_of_two() {
+        for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit]).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            out.put_base128(value);
+            assert_eq!(out.len(), base128_size(value), "{value:#x}");
         }
     }
 

@@ -173,7 +173,7 @@ pub struct Compressor {
 enum Encoder {
     None,
     Gzip(gzip::Encoder),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Lz4,
     Zstd(Box<zstd::Encoder>),
 }
@@ -191,7 +191,7 @@ impl Compressor {
         let encoder = match codec {
             Codec::None => Encoder::None,
             Codec::Gzip => Encoder::Gzip(gzip::Encoder::new(compression.level())),
-            Codec::Snappy => Encoder::Snappy(snap::raw::Encoder::new()),
+            Codec::Snappy => Encoder::Snappy(Box::new(snap::raw::Encoder::new())),
             Codec::Lz4 => Encoder::Lz4,
             Codec::Zstd => Encoder::Zstd(Box::new(zstd::Encoder::new(compression.level()))),
         };

@@ -15,7 +15,7 @@
 //!
 //! Spec: <https://kafka.apache.org/protocol#The_Messages_ApiVersions>.
 
-use super::{ApiKey, RequestHeader, decode_control, encode_control};
+use super::{RequestHeader, decode_control, encode_control};
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 use crate::protocol::wire::{DecodeError, Reader};
@@ -103,23 +103,11 @@ impl ApiVersionsResponse {
         let ranges = ranges.map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
         Ok(Self { error, ranges })
     }
-
-    /// The versions of `api` that the broker lists.
-    pub(crate) fn range(&self, api: ApiKey) -> Option<&RangeInclusive<i16>> {
-        self.ranges.iter().find(|(key, _)| *key == api as i16).map(|(_, range)| range)
-    }
-
-    /// The newest version of `api` that both sides speak.
-    pub(crate) fn newest_common(&self, api: ApiKey) -> Option<i16> {
-        let (theirs, ours) = (self.range(api)?, api.versions());
-        let newest = *theirs.end().min(ours.end());
-        (newest >= *theirs.start().max(ours.start())).then_some(newest)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle;
+    use super::super::{ApiKey, oracle};
     use super::*;
     use kafka_protocol::messages::api_versions_response::{
         ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
@@ -205,17 +193,6 @@ mod tests {
             let ours = ApiVersionsResponse::decode(tried, &bare).unwrap();
             assert_eq!(ours, ApiVersionsResponse { error, ranges: Vec::new() });
         }
-    }
-
-    #[test]
-    fn the_newest_common_version_lies_in_both_ranges() {
-        let body = oracle::write(&their_response(0, 0), 0);
-        let ours = ApiVersionsResponse::decode(0, &body).unwrap();
-        assert_eq!(ours.newest_common(ApiKey::Produce), Some(7));
-        assert_eq!(ours.newest_common(ApiKey::Metadata), Some(13));
-        assert_eq!(ours.range(ApiKey::ApiVersions), Some(&(0..=3)));
-        assert_eq!(ours.newest_common(ApiKey::CreateTopics), None, "no overlap");
-        assert_eq!(ours.newest_common(ApiKey::Fetch), None, "not listed");
     }
 
     #[test]
