@@ -224,9 +224,9 @@ mod tests {
         let quarter = format!("{}{}", "\u{2588}".repeat(9), " ".repeat(27));
         let expected = [
             "trace t1   1.00 s   3 spans".to_owned(),
-            format!("/v1/chat         1.00 s  \u{2502}{full}\u{2502}"),
-            format!("\u{2514}\u{2500} outer         250 ms  \u{2502}{quarter}\u{2502} error: no"),
-            format!("   \u{2514}\u{2500} inner      500 ms  \u{2502}{half}\u{2502} tokens 17"),
+            format!("/v1/chat       1.00 s  \u{2502}{full}\u{2502}"),
+            format!("\u{2514}\u{2500} outer       250 ms  \u{2502}{quarter}\u{2502} error: no"),
+            format!("   \u{2514}\u{2500} inner    500 ms  \u{2502}{half}\u{2502} tokens 17"),
         ];
         assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
     }
