@@ -1,0 +1,148 @@
+//! The floor: only what cannot be left out.
+//!
+//! One thread, one socket, records and their partitions known beforehand. Batches are made, sealed
+//! and stamped by the same code as the producer's; what is missing is everything around it: no
+//! lookup, no lock, no queue, no linger, no future, no retry.
+
+use super::client::{Records, Watch, percentiles};
+use super::{Cost, Fallible, Task};
+use ottla::protocol::compression::Compressor;
+use ottla::protocol::record::Content;
+use ottla::protocol::record_batch::{Appended, BatchBuilder, BatchLimits, ProducerStamp};
+use std::io::{IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// As large as the producer's batches.
+const BATCH_SIZE: usize = 1_000_000;
+
+pub(crate) fn run(address: &str, task: Task) -> Fallible<()> {
+    let records = Records::new(task.record_size);
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut line = Line { stream: &mut stream, unanswered: 0, in_flight: task.in_flight };
+    let cost = if task.rate == 0 {
+        flood(&mut line, &records, task)
+    } else {
+        pace(&mut line, &records, task)
+    };
+    cost?.print();
+    Ok(())
+}
+
+fn flood(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
+    let limits = BatchLimits {
+        // A request holds a megabyte, however many partitions share it.
+        bytes_max: BATCH_SIZE / task.partitions as usize,
+        records_max: 10_000,
+    };
+    let mut compressor = Compressor::new(task.codec.into());
+    let watch = Watch::start()?;
+    let mut sent = 0;
+    while sent < task.records {
+        let mut batches = Vec::new();
+        for _ in 0..task.partitions {
+            let mut builder = BatchBuilder::new(limits);
+            while sent < task.records {
+                let (key, value) = records.at(sent);
+                let content = Content { key: Some(key), value: Some(value), ..Content::default() };
+                if builder.try_append(1_700_000_000_000, &content) == Appended::Full {
+                    break;
+                }
+                sent += 1;
+            }
+            if builder.count() > 0 {
+                batches.push(builder.seal(&mut compressor));
+            }
+        }
+        let stamp = ProducerStamp { producer_id: 1, epoch: 0, base_sequence: 0 };
+        let parts: Vec<_> =
+            batches.iter().map(|batch| (batch.header(stamp), batch.body().clone())).collect();
+        line.send(&parts)?;
+    }
+    line.drain()?;
+    watch.stop()
+}
+
+/// One request with one record after the other, at a rate.
+fn pace(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
+    let limits = BatchLimits { bytes_max: BATCH_SIZE, records_max: 1 };
+    let mut compressor = Compressor::new(task.codec.into());
+    let mut latencies = Vec::new();
+    let watch = Watch::start()?;
+    let start = Instant::now();
+    for index in 0..task.records {
+        let due = start + Duration::from_nanos(index * 1_000_000_000 / task.rate);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let sent_at = Instant::now();
+        let (key, value) = records.at(index);
+        let mut builder = BatchBuilder::new(limits);
+        builder
+            .try_append(0, &Content { key: Some(key), value: Some(value), ..Content::default() });
+        let batch = builder.seal(&mut compressor);
+        line.send(&[(batch.header(ProducerStamp::NONE), batch.body().clone())])?;
+        line.drain()?;
+        latencies.push(sent_at.elapsed());
+    }
+    Ok(Cost { latency: percentiles(latencies), ..watch.stop()? })
+}
+
+struct Line<'a> {
+    stream: &'a mut TcpStream,
+    unanswered: usize,
+    in_flight: usize,
+}
+
+impl Line<'_> {
+    /// One Produce v7 request, one write.
+    fn send(&mut self, parts: &[([u8; 61], bytes::Bytes)]) -> Fallible<()> {
+        if self.unanswered == self.in_flight {
+            self.read_answer()?;
+        }
+        let mut head = Vec::with_capacity(128 + parts.len() * 80);
+        head.extend_from_slice(&[0; 4]);
+        head.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 5]);
+        head.extend_from_slice(b"floor");
+        head.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0x75, 0x30, 0, 0, 0, 1, 0, 1, b't']);
+        head.extend_from_slice(&(parts.len() as u32).to_be_bytes());
+        let mut cuts = Vec::with_capacity(parts.len());
+        for (partition, (header, body)) in parts.iter().enumerate() {
+            head.extend_from_slice(&(partition as u32).to_be_bytes());
+            head.extend_from_slice(&((header.len() + body.len()) as u32).to_be_bytes());
+            head.extend_from_slice(header);
+            cuts.push(head.len());
+        }
+        let size = head.len() - 4 + parts.iter().map(|(_, body)| body.len()).sum::<usize>();
+        head[..4].copy_from_slice(&(size as u32).to_be_bytes());
+        let mut slices = Vec::with_capacity(2 * parts.len());
+        let mut from = 0;
+        for (cut, (_, body)) in cuts.into_iter().zip(parts) {
+            slices.push(IoSlice::new(&head[from..cut]));
+            slices.push(IoSlice::new(body));
+            from = cut;
+        }
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            let written = self.stream.write_vectored(rest)?;
+            IoSlice::advance_slices(&mut rest, written);
+        }
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Fallible<()> {
+        while self.unanswered > 0 {
+            self.read_answer()?;
+        }
+        Ok(())
+    }
+
+    fn read_answer(&mut self) -> Fallible<()> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut answer)?;
+        self.unanswered -= 1;
+        Ok(())
+    }
+}
