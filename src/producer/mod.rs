@@ -1,4 +1,7 @@
 //! The producer: records in, acknowledged offsets out.
+mod partitioner;
+pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
+
 pub mod config;
 pub use config::{Acks, Address, ConfigError, ProducerConfig};
 
@@ -8,8 +11,6 @@ pub use record::{Record, topic_name_fault};
 
 pub mod completion;
 pub use completion::{Cause, Delivered, DeliveryError, Waited};
-
-mod partitioner;
 
 mod budget;
 
