@@ -111,7 +111,8 @@ impl ProducerConfig {
         Ok(Self { bootstrap, ..Self::defaults() })
     }
 
-    fn defaults() -> Self {
+    /// The defaults, without a broker.
+    pub(super) fn defaults() -> Self {
         Self {
             bootstrap: Vec::new(),
             client_id: "ottla".to_owned(),

@@ -5,6 +5,9 @@ pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitio
 pub mod config;
 pub use config::{Acks, Address, ConfigError, ProducerConfig};
 
+pub mod properties;
+pub use properties::{Properties, PropertyError, PropertyNote};
+
 pub mod record;
 pub use crate::protocol::Header;
 pub use record::{Record, topic_name_fault};
