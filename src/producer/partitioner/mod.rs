@@ -299,7 +299,8 @@ pub(super) mod tests {
         }
 
         fn backlog(&self, partition: i32) -> Backlog {
-            let batches = self.waiting.get(partition as usize).copied().unwrap_or_default();
+            let batches =
+                self.waiting.get(usize::try_from(partition).unwrap()).copied().unwrap_or_default();
             Backlog { batches, room: self.room }
         }
     }

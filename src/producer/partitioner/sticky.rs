@@ -90,7 +90,7 @@ impl Sticky {
             ticket = ticket.saturating_sub(weight);
             wins
         });
-        winner.or(available.last()).copied().unwrap_or_default()
+        winner.or_else(|| available.last()).copied().unwrap_or_default()
     }
 
     /// A partition with a leader, or any if there is none, all equally likely.
@@ -177,7 +177,9 @@ mod tests {
         let sticky = Sticky::new(0, 5);
         let partitions = Fake { waiting: vec![0, 3, 9], ..Fake::new(3, &[0, 1, 2]) };
         let mut drawn = [0; 3];
-        (0..18_000).for_each(|_| drawn[sticky.partition(1, &partitions) as usize] += 1);
+        (0..18_000).for_each(|_| {
+            drawn[usize::try_from(sticky.partition(1, &partitions)).unwrap()] += 1;
+        });
         // Weights 10, 7 and 1 of 18.
         for (drawn, expected) in drawn.into_iter().zip([10_000_i32, 7_000, 1_000]) {
             assert!((drawn - expected).abs() < 400, "{drawn} instead of {expected}");

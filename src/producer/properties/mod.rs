@@ -11,12 +11,13 @@
 //! | `rows` | which properties there are: data |
 //! | `table` | what a row does |
 //! | `rules` | what properties do to each other |
-//! | `error` | what is said about all that |
+//! | `error`, `describe` | what is said about all that |
 //!
 //! Semantics: <https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>
 //!
 #![doc = include_str!("properties.md")]
 
+mod describe;
 mod error;
 mod rows;
 mod rules;
@@ -25,7 +26,7 @@ mod value;
 
 pub use error::{NoteKind, PropertyError, PropertyNote};
 
-use super::config::{ConfigError, ProducerConfig};
+use super::config::ProducerConfig;
 use rules::Draft;
 use std::collections::BTreeMap;
 use table::{Effect, Row, find};
@@ -147,6 +148,17 @@ impl Properties {
     /// As `set`.
     pub fn set_default(&mut self, name: &str, value: &str) -> Result<(), PropertyError> {
         self.put(name, value, false)
+    }
+
+    /// Every property of a producer as a Markdown table: its values, librdkafka's default, and what
+    /// it does here. The documentation of [this module](self) ends in it.
+    ///
+    /// ```
+    /// let table = ottla::producer::Properties::table();
+    /// assert!(table.contains("| `linger.ms` |  |  | as `queue.buffering.max.ms` |"));
+    /// ```
+    pub fn table() -> String {
+        describe::markdown()
     }
 
     fn put(&mut self, name: &str, text: &str, explicit: bool) -> Result<(), PropertyError> {

@@ -1,12 +1,11 @@
 //! The properties as a whole: every row behaves as its class, and the rules hold.
 
-use super::super::config::Acks;
+use super::super::config::{Acks, ConfigError};
 use super::rows::{CONSUMER, GLOBAL, TOPIC};
 use super::table::{Set, all, find};
 use super::value::Kind;
 use super::*;
 use crate::protocol::{Codec, Compression};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 const BROKER: (&str, &str) = ("bootstrap.servers", "localhost:9092");
@@ -369,37 +368,9 @@ fn tls_and_sasl_are_refused_without_repeating_secrets() {
     assert!(error.contains("expected one of plaintext, ssl"), "{error}");
 }
 
-/// The table for the documentation.
-fn markdown() -> String {
-    let mut table = String::from("| property | values | default | in ottla |\n|---|---|---|---|\n");
-    for row in GLOBAL.iter().chain(TOPIC) {
-        let values = match row.kind {
-            Kind::Text | Kind::Pointer => String::new(),
-            Kind::Flag => "true, false".to_owned(),
-            Kind::Number { min, max, .. } | Kind::Fraction { min, max } => {
-                format!("{min} to {max}")
-            }
-            Kind::Choice(words) => words.join(", "),
-            Kind::Flags(_) => "words".to_owned(),
-        };
-        let does = match row.effect {
-            Effect::Alias(canonical) => format!("as `{canonical}`"),
-            Effect::Sets(field, _) | Effect::Rule(field) => format!("**`{field}`**"),
-            Effect::Inert(reason) => format!("no effect: {reason}"),
-            Effect::Deprecated => "no effect: deprecated".to_owned(),
-            Effect::Consumer => "no effect".to_owned(),
-            Effect::Refused(reason) => format!("refused: {reason}"),
-            Effect::Callback => "refused: a callback or pointer".to_owned(),
-            Effect::Shadowed => continue,
-        };
-        writeln!(table, "| `{}` | {values} | {} | {does} |", row.name, row.default).unwrap();
-    }
-    table
-}
-
 /// Prints the table when the documentation is not it.
 #[test]
 fn the_documented_table_is_the_real_one() {
-    let (written, real) = (include_str!("properties.md"), markdown());
+    let (written, real) = (include_str!("properties.md"), Properties::table());
     assert!(written == real, "properties.md should be:\n{real}");
 }
