@@ -8,10 +8,11 @@
 //! they are. Knows no broker and no sequence; decides nothing about time but when a batch was opened.
 
 use super::completion::{BatchCompletion, Completion};
-use super::partitioner::{Sticky, partition_of_key};
+use super::partitioner::{Backlog, Partitioner, Partitions, Router};
 use super::record::{OwnedRecord, Record, topic_name_fault};
 use crate::protocol::record_batch::{Appended, BatchBuilder, BatchLimits};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -21,6 +22,9 @@ pub(super) type Slot = usize;
 #[derive(Debug)]
 pub(super) struct Accumulator {
     limits: BatchLimits,
+    partitioner: Partitioner,
+    /// Bytes of unkeyed records that stay on one partition.
+    turn_size: usize,
     seed: u64,
     topics: RwLock<Topics>,
     news: Mutex<News>,
@@ -82,8 +86,20 @@ pub(super) struct NoSuchPartition {
 
 impl Accumulator {
     pub(super) fn new(limits: BatchLimits, seed: u64) -> Self {
-        let topics = RwLock::default();
-        Self { limits, seed, topics, news: Mutex::default() }
+        Self {
+            limits,
+            partitioner: Partitioner::default(),
+            turn_size: limits.bytes_max,
+            seed,
+            topics: RwLock::default(),
+            news: Mutex::default(),
+        }
+    }
+
+    /// Chooses partitions by `partitioner`; unkeyed records fill batches one by one if `sticky`.
+    pub(super) fn partitioned_by(self, partitioner: Partitioner, sticky: bool) -> Self {
+        let turn_size = if sticky { self.limits.bytes_max } else { 0 };
+        Self { partitioner, turn_size, ..self }
     }
 
     /// Takes a record for which `reserved` bytes were set aside.
@@ -122,7 +138,7 @@ impl Accumulator {
         let topic = Arc::new(Topic {
             name: Arc::clone(&name),
             routes: RwLock::default(),
-            sticky: Sticky::new(self.limits.bytes_max, seed),
+            router: Router::new(self.partitioner.clone(), self.turn_size, seed),
         });
         topics.by_name.insert(name, Arc::clone(&topic));
         self.news().topics.push(topic);
@@ -234,7 +250,7 @@ impl Accumulator {
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
     routes: RwLock<Routes>,
-    sticky: Sticky,
+    router: Router,
 }
 
 #[derive(Debug, Default)]
@@ -247,6 +263,27 @@ struct Routes {
     homeless: VecDeque<Homeless>,
     /// The homeless shall not linger once they have a batch.
     flush: bool,
+}
+
+impl Routes {
+    fn queue(&self, partition: i32) -> Option<&PartitionQueue> {
+        let index = usize::try_from(partition).ok()?;
+        self.partitions.get(index).map(Arc::as_ref)
+    }
+}
+
+impl Partitions for Routes {
+    fn count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).expect("partition numbers are INT32")
+    }
+
+    fn available(&self) -> &[i32] {
+        &self.available
+    }
+
+    fn backlog(&self, partition: i32) -> Backlog {
+        self.queue(partition).map(PartitionQueue::backlog).unwrap_or_default()
+    }
 }
 
 /// A record without a partition yet.
@@ -265,14 +302,10 @@ impl Topic {
         record: &Record<'_>,
         size: usize,
     ) -> Result<&'a PartitionQueue, NoSuchPartition> {
-        let count = i32::try_from(routes.partitions.len()).expect("partition numbers are INT32");
-        let partition = match (record.partition, record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partition_of_key(key, count),
-            (None, None) => self.sticky.partition(size, &routes.available, count),
-        };
-        let queue = usize::try_from(partition).ok().and_then(|index| routes.partitions.get(index));
-        queue.map(Arc::as_ref).ok_or(NoSuchPartition { partition, count })
+        let partition = record
+            .partition
+            .unwrap_or_else(|| self.router.partition(&self.name, record.key, size, routes));
+        routes.queue(partition).ok_or_else(|| NoSuchPartition { partition, count: routes.count() })
     }
 
     /// Partitions known so far.
@@ -310,6 +343,9 @@ pub(super) struct PartitionQueue {
     pub(super) partition: i32,
     slot: Slot,
     batches: Mutex<VecDeque<OpenBatch>>,
+    /// What [`backlog`](Self::backlog) tells, for those who do not want to wait for `batches`.
+    batch_count: AtomicUsize,
+    room: AtomicUsize,
 }
 
 /// A batch that still takes records, if it is its queue's last.
@@ -333,7 +369,14 @@ pub(super) struct Head {
 
 impl PartitionQueue {
     pub(super) fn new(topic: Arc<str>, partition: i32, slot: Slot) -> Self {
-        Self { topic, partition, slot, batches: Mutex::default() }
+        Self {
+            topic,
+            partition,
+            slot,
+            batches: Mutex::default(),
+            batch_count: AtomicUsize::new(0),
+            room: AtomicUsize::new(0),
+        }
     }
 
     /// Appends to the open batch, or opens one. Tells whether the driver should know.
@@ -351,7 +394,9 @@ impl PartitionQueue {
             if let Appended::Index(index) = open.builder.try_append(timestamp, &content) {
                 open.reserved += reserved;
                 open.closed = open.builder.is_full();
-                return (open.completion_of(index), open.closed);
+                let appended = (open.completion_of(index), open.closed);
+                self.publish(&batches);
+                return appended;
             }
             open.closed = true;
         }
@@ -362,7 +407,22 @@ impl PartitionQueue {
         let batch = OpenBatch { builder, completion, opened_at: now.instant, reserved, closed };
         let completion = batch.completion_of(0);
         batches.push_back(batch);
+        self.publish(&batches);
         (completion, true)
+    }
+
+    /// What waits here, by the latest word.
+    fn backlog(&self) -> Backlog {
+        Backlog {
+            batches: self.batch_count.load(Ordering::Relaxed),
+            room: self.room.load(Ordering::Relaxed),
+        }
+    }
+
+    fn publish(&self, batches: &VecDeque<OpenBatch>) {
+        let open = batches.back().filter(|batch| !batch.closed);
+        self.batch_count.store(batches.len(), Ordering::Relaxed);
+        self.room.store(open.map_or(0, |open| open.builder.room()), Ordering::Relaxed);
     }
 
     /// The first batch, if there is one.
@@ -373,7 +433,10 @@ impl PartitionQueue {
 
     /// Takes the first batch, full or not.
     pub(super) fn take_head(&self) -> Option<OpenBatch> {
-        lock(&self.batches).pop_front()
+        let mut batches = lock(&self.batches);
+        let head = batches.pop_front();
+        self.publish(&batches);
+        head
     }
 
     /// Closes the open batch, so that it lingers no longer, and returns the completions of all.
@@ -382,6 +445,7 @@ impl PartitionQueue {
         if let Some(open) = batches.back_mut() {
             open.closed = true;
         }
+        self.publish(&batches);
         batches.iter().map(|batch| Arc::clone(&batch.completion)).collect()
     }
 }

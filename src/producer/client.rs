@@ -60,7 +60,9 @@ impl Producer {
         let seed = RandomState::new().hash_one(0);
         let limits =
             BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
-        let accumulator = Arc::new(Accumulator::new(limits, seed));
+        let accumulator = Accumulator::new(limits, seed)
+            .partitioned_by(config.partitioner.clone(), config.sticky_partitioning);
+        let accumulator = Arc::new(accumulator);
         let budget = Arc::new(Budget::new(config.buffer_memory));
         let bell = Arc::new(Notify::new());
         let (commands, inbox) = unbounded_channel();
@@ -402,7 +404,8 @@ pub enum SendError {
         /// What is wrong with it.
         fault: &'static str,
     },
-    /// The record names a partition that the topic does not have. Not accepted.
+    /// The record, or a custom partitioner for it, names a partition that the topic does not have.
+    /// Not accepted.
     #[error("topic {topic:?} has no partition {partition}, only 0 to {}", count - 1)]
     NoSuchPartition {
         /// Its topic.

@@ -3,6 +3,7 @@
 //! Defaults follow the Java producer, except that a batch may hold 1 MB as in librdkafka: larger
 //! batches compress better and cost every side less.
 
+use super::partitioner::Partitioner;
 use crate::protocol::Compression;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -37,6 +38,14 @@ pub struct ProducerConfig {
     /// Whether retries may neither duplicate nor reorder (`enable.idempotence`). Default true.
     /// Needs `acks` all, and at most five requests in flight.
     pub idempotence: bool,
+    /// How partitions are chosen for records that name none (`partitioner`). Default
+    /// [`Partitioner::Murmur2Random`], as in Java. Writers of one topic must agree on it, or equal
+    /// keys lose their order.
+    pub partitioner: Partitioner,
+    /// Whether unkeyed records stay on one partition for a batch's worth of bytes
+    /// (`sticky.partitioning.linger.ms` above zero). Default true. Without, each goes to a random
+    /// partition, and batches are small.
+    pub sticky_partitioning: bool,
     /// Codec of the batches (`compression.type`). Default none.
     pub compression: Compression,
     /// How long a batch that is not full waits for more records (`linger.ms`). Default 5 ms. With
@@ -102,12 +111,15 @@ impl ProducerConfig {
         Ok(Self { bootstrap, ..Self::defaults() })
     }
 
-    fn defaults() -> Self {
+    /// The defaults, without a broker.
+    pub(super) fn defaults() -> Self {
         Self {
             bootstrap: Vec::new(),
             client_id: "ottla".to_owned(),
             acks: Acks::All,
             idempotence: true,
+            partitioner: Partitioner::default(),
+            sticky_partitioning: true,
             compression: Compression::default(),
             linger: Duration::from_millis(5),
             batch_size: 1_000_000,

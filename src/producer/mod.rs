@@ -1,6 +1,12 @@
 //! The producer: records in, acknowledged offsets out.
+mod partitioner;
+pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
+
 pub mod config;
 pub use config::{Acks, Address, ConfigError, ProducerConfig};
+
+pub mod properties;
+pub use properties::{Properties, PropertyError, PropertyNote};
 
 pub mod record;
 pub use crate::protocol::Header;
@@ -8,8 +14,6 @@ pub use record::{Record, topic_name_fault};
 
 pub mod completion;
 pub use completion::{Cause, Delivered, DeliveryError, DeliveryListener, Waited};
-
-mod partitioner;
 
 mod budget;
 

@@ -24,7 +24,7 @@ const TOPIC_NAME_SIZE_MAX: usize = 249;
 pub struct Record<'a> {
     /// Where to.
     pub topic: &'a str,
-    /// The partition; chosen from the key, or evenly without one, if `None`.
+    /// The partition; chosen by the [`Partitioner`](super::Partitioner) if `None`.
     pub partition: Option<i32>,
     /// The key; records with equal keys go to the same partition. Null is not empty.
     pub key: Option<&'a [u8]>,

@@ -106,6 +106,14 @@ impl BatchBuilder {
         HEADER_SIZE + self.records.len()
     }
 
+    /// Bytes that it still takes; zero when it is full.
+    pub fn room(&self) -> usize {
+        match self.is_full() {
+            true => 0,
+            false => self.limits.bytes_max - self.size(),
+        }
+    }
+
     /// Compresses the records, once and for all. What does not shrink stays as it is.
     ///
     /// # Panics

@@ -19,10 +19,11 @@ const CRATE: &[(&str, &[&str])] = &[
 
 /// The producer's files in the order of their arrows: each may import those before it.
 const PRODUCER: &[&str] = &[
+    "partitioner",
     "config",
+    "properties",
     "record",
     "completion",
-    "partitioner",
     "budget",
     "backoff",
     "accumulator",

@@ -4,8 +4,8 @@ use ottla::broker::{
     AcceptedRecord, Api, BrokerConfig, EmbeddedBroker, ProduceFault, RequestFault,
 };
 use ottla::producer::{
-    Acks, Delivered, DeliveryError, DeliveryListener, Header, Producer, ProducerConfig, Record,
-    SendError, Sending,
+    Acks, CustomPartitioner, Delivered, DeliveryError, DeliveryListener, Header, Partitioner,
+    Placement, Producer, ProducerConfig, Properties, Record, SendError, Sending,
 };
 use ottla::protocol::{Codec, ErrorCode};
 use std::sync::Arc;
@@ -377,4 +377,53 @@ async fn a_listener_hears_the_end_of_each_record_by_its_tag_and_in_order() {
     let full = producer.try_send(Record::to("t").value(&value), 101, &listener).unwrap_err();
     assert!(matches!(full, SendError::QueueFull { .. }), "{full}");
     assert_eq!(told.recv().await.unwrap().0, 100);
+
+/// Keys are the numbers of partitions.
+#[derive(Debug)]
+struct ByKeyNumber;
+
+impl CustomPartitioner for ByKeyNumber {
+    fn partition(&self, record: &Placement<'_>) -> i32 {
+        assert_eq!((record.topic, record.partition_count), ("t", 3));
+        let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
+        key.and_then(|key| key.parse().ok()).expect("a number")
+    }
+}
+
+#[tokio::test]
+async fn a_custom_partitioner_places_records_and_what_it_misplaces_fails_alone() {
+    let broker = broker(1, "t", 3).await;
+    let mut config = config(&broker);
+    config.partitioner = Partitioner::Custom(Arc::new(ByKeyNumber));
+    let producer = Producer::start(config).unwrap();
+    for partition in [2, 0, 1] {
+        let key = partition.to_string();
+        let delivered = producer.send(Record::to("t").key(key.as_bytes())).await.unwrap();
+        assert_eq!(delivered.partition, partition);
+    }
+    for (key, chosen) in [("3", 3), ("-7", -7), ("x", -1)] {
+        let error = producer.send(Record::to("t").key(key.as_bytes())).await.unwrap_err();
+        let SendError::NoSuchPartition { partition, count, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((partition, count), (chosen, 3), "{key}");
+    }
+    assert_eq!(producer.buffered_bytes(), 0);
+    producer.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_producer_of_properties_delivers() {
+    let broker = broker(1, "t", 17).await;
+    let mut properties = Properties::librdkafka_defaults();
+    properties.set("bootstrap.servers", &broker.bootstrap().join(",")).unwrap();
+    properties.set("compression.type", "lz4").unwrap();
+    let (config, notes) = properties.into_config().unwrap();
+    assert_eq!(notes, []);
+    let producer = Producer::start(config).unwrap();
+    let value = b"a value that compresses ".repeat(100);
+    let delivered = producer.send(Record::to("t").key(b"hejsan").value(&value)).await.unwrap();
+    assert_eq!(delivered.partition, 14, "CRC-32 of the key, as librdkafka has it");
+    assert_eq!(broker.accepted("t")[0].codec, Codec::Lz4);
+    producer.close(Duration::from_secs(5)).await;
 }
