@@ -377,6 +377,7 @@ async fn a_listener_hears_the_end_of_each_record_by_its_tag_and_in_order() {
     let full = producer.try_send(Record::to("t").value(&value), 101, &listener).unwrap_err();
     assert!(matches!(full, SendError::QueueFull { .. }), "{full}");
     assert_eq!(told.recv().await.unwrap().0, 100);
+}
 
 /// Keys are the numbers of partitions.
 #[derive(Debug)]
