@@ -117,6 +117,8 @@ pub(super) struct Engine {
     /// The time of the last event.
     now: Instant,
     actions: VecDeque<Action>,
+    /// Batches among the actions.
+    seals_pending: usize,
 }
 
 #[derive(Debug)]
@@ -159,6 +161,7 @@ impl Engine {
             finished: false,
             now,
             actions: VecDeque::new(),
+            seals_pending: 0,
             config,
             accumulator,
             budget,
@@ -236,7 +239,9 @@ impl Engine {
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        self.seals_pending -= usize::from(matches!(action, Some(Action::Seal { .. })));
+        action
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.

@@ -31,8 +31,15 @@ impl Engine {
     /// Sends what can be sent.
     pub(super) fn produce(&mut self, now: Instant) {
         let nodes: Vec<_> = self.leaders.keys().copied().collect();
+        for node in &nodes {
+            self.take_ready(now, *node);
+        }
+        // A driver may seal each batch as it takes the action. If the first one went out at once,
+        // each would get a request of its own; after the last comes another event.
+        if self.seals_pending > 0 {
+            return;
+        }
         for node in nodes {
-            self.take_ready(now, node);
             while self.send_to(now, node) {
                 self.take_ready(now, node);
             }
@@ -65,6 +72,7 @@ impl Engine {
                 let (id, builder) = partition.take(open);
                 let batch = BatchRef { slot: *slot, id };
                 self.actions.push_back(Action::Seal { batch, builder });
+                self.seals_pending += 1;
             }
         }
     }
