@@ -62,10 +62,10 @@ impl Cluster {
     }
 
     /// Begins to ask for this topic.
-    pub(super) fn watch(&mut self, topic: &Arc<str>, now: Instant) {
+    pub(super) fn watch(&mut self, topic: &Arc<str>) {
         if !self.topics.contains_key(topic) {
             self.topics.insert(Arc::clone(topic), TopicView::default());
-            self.refresh.want(now);
+            self.refresh.want_now();
         }
     }
 
@@ -194,6 +194,8 @@ pub(super) struct Refresh {
     max_age: Duration,
     backoff: Backoff,
     wanted: bool,
+    /// There is something to ask that was never asked before: no pause is kept for it.
+    urgent: bool,
     asking: bool,
     /// Questions in a row whose answer left something open.
     fruitless: u32,
@@ -208,6 +210,7 @@ impl Refresh {
             max_age,
             backoff,
             wanted: true,
+            urgent: false,
             asking: false,
             fruitless: 0,
             not_before: None,
@@ -219,6 +222,12 @@ impl Refresh {
     pub(super) fn want(&mut self, now: Instant) {
         self.wanted = true;
         self.not_before.get_or_insert(now);
+    }
+
+    /// A topic was named for the first time: ask as soon as the answer on its way, if any, is here.
+    const fn want_now(&mut self) {
+        self.wanted = true;
+        self.urgent = true;
     }
 
     /// When to ask next; `None` while a question is on its way.
@@ -233,18 +242,21 @@ impl Refresh {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
         !self.asking
-            && (self.wanted && due(self.not_before) || self.stale_at.is_some_and(|at| at <= now))
+            && (self.wanted && (self.urgent || due(self.not_before))
+                || self.stale_at.is_some_and(|at| at <= now))
     }
 
     pub(super) const fn on_asked(&mut self) {
         self.asking = true;
         self.wanted = false;
+        self.urgent = false;
     }
 
     /// The question or its answer was lost.
     pub(super) fn on_lost(&mut self, now: Instant) {
         if self.asking {
             self.asking = false;
+            self.urgent = false;
             self.pause(now);
         }
     }

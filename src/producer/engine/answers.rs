@@ -66,7 +66,7 @@ impl Engine {
         }
         let mut answered = vec![false; batches.len()];
         for result in response.partitions {
-            self.take_hint(now, &result, &response.node_endpoints);
+            self.take_hint(&result, &response.node_endpoints);
             // Results mostly come in the order of the request.
             let first = answered.iter().position(|answered| !answered).unwrap_or(0);
             let order = (first..batches.len()).chain(0..first);
@@ -98,7 +98,6 @@ impl Engine {
     /// Follows a broker's word on who leads now, without waiting for metadata (KIP-951).
     fn take_hint(
         &mut self,
-        now: Instant,
         result: &PartitionResult,
         endpoints: &[crate::protocol::messages::produce::NodeEndpoint],
     ) {
@@ -119,7 +118,7 @@ impl Engine {
         });
         let moved = (leader.node_id, leader.epoch);
         if self.cluster.on_leader_hint(&topic, result.partition, moved, address) {
-            self.sync_topic(now, &topic);
+            self.sync_topic(&topic);
         }
     }
 

@@ -103,7 +103,7 @@ impl Engine {
         let changes = self.cluster.learn(now, answer);
         self.retire_leaders();
         for (topic, change) in changes {
-            self.sync_topic(now, &topic);
+            self.sync_topic(&topic);
             if change == TopicChange::Recreated {
                 self.restart_topic(&topic);
             }

@@ -281,7 +281,7 @@ impl Engine {
     /// Applies every rule to the present state.
     fn advance(&mut self, now: Instant) {
         self.now = now;
-        self.take_news(now);
+        self.take_news();
         self.end_overdue(now);
         self.tend_control(now);
         self.tend_leaders(now);
@@ -289,10 +289,10 @@ impl Engine {
         self.settle_down(now);
     }
 
-    fn take_news(&mut self, now: Instant) {
+    fn take_news(&mut self) {
         let news = self.accumulator.take_news();
         for topic in news.topics {
-            self.cluster.watch(&topic.name, now);
+            self.cluster.watch(&topic.name);
             let name = Arc::clone(&topic.name);
             self.topics.insert(name, TopicEntry { topic, slots: Vec::new() });
         }
@@ -300,7 +300,7 @@ impl Engine {
     }
 
     /// Brings a topic's partitions up to what the cluster says of them.
-    fn sync_topic(&mut self, now: Instant, name: &Arc<str>) {
+    fn sync_topic(&mut self, name: &Arc<str>) {
         let (Some(entry), Some(view)) = (self.topics.get_mut(name), self.cluster.topic(name))
         else {
             return;
@@ -330,7 +330,7 @@ impl Engine {
         for (homeless, fault) in misplaced {
             self.reject_misplaced(name, homeless, fault);
         }
-        self.take_news(now);
+        self.take_news();
     }
 
     fn link_mut(&mut self, target: Target) -> Option<&mut Link> {
