@@ -26,6 +26,9 @@ mod link;
 mod partition;
 mod produce;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use link::ConnectionId;
 pub(super) use partition::BatchRef;
 
