@@ -152,6 +152,11 @@ impl PartitionSequence {
         }
     }
 
+    /// The broker may know nothing of the identity any more.
+    pub(super) const fn doubt(&mut self) {
+        self.confirmed = false;
+    }
+
     /// Forgets the identity, so that the next batch starts a new one.
     pub(super) fn restart(&mut self) {
         *self = Self::default();

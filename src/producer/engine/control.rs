@@ -105,7 +105,7 @@ impl Engine {
         for (topic, change) in changes {
             self.sync_topic(&topic);
             if change == TopicChange::Recreated {
-                self.restart_topic(&topic);
+                self.doubt_sequences(&topic);
             }
             self.judge_topic(&topic);
         }
@@ -130,11 +130,14 @@ impl Engine {
         }
     }
 
-    fn restart_topic(&mut self, topic: &Arc<str>) {
+    /// The topic's logs are new and know nothing of us. Numbers go on all the same, and the broker
+    /// says if it wants others: if they began anew on the word of metadata, a broker that still
+    /// shows the old topic would make them begin twice, and the second first batch would be taken
+    /// for a repetition of the first.
+    fn doubt_sequences(&mut self, topic: &Arc<str>) {
         let Some(entry) = self.topics.get(topic) else { return };
         for slot in &entry.slots {
-            self.partitions[*slot].order_renumbering();
-            self.partitions[*slot].renumber_if_ordered();
+            self.partitions[*slot].sequence.doubt();
         }
     }
 
