@@ -228,8 +228,9 @@ impl Engine {
         batch.cause = Some(cause.clone());
         let stamp = batch.stamp;
         let settled = batch.is_settled();
-        if index > 0 && keep_id {
-            // An earlier batch is still to come; this one was only refused for its absence.
+        if index > 0 {
+            // An earlier batch is still to come, and this one may only be refused for its absence.
+            // That one may be in the log: its number must not change before it is known.
             if settled {
                 self.drop_settled(of, index);
             }
@@ -258,6 +259,8 @@ impl Engine {
     ) {
         let partition = &mut self.partitions[of.slot];
         let mut batch = partition.remove(index);
+        // What an earlier transmission did, this refusal does not undo.
+        let unsure = unsure || batch.unsure;
         if let Some(stamp) = batch.stamp
             && !unsure
         {
