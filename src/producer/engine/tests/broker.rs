@@ -72,10 +72,10 @@ pub(super) enum Fault {
     CloseBefore,
     /// Everything is stored; then the connection ends without an answer.
     CloseAfter,
-    /// No answer ever comes, and nothing is stored.
-    SilentBefore,
-    /// No answer ever comes, but everything is stored.
-    SilentAfter,
+    /// The connection stays open, but nothing is stored and nothing answered any more.
+    StuckBefore,
+    /// Everything is stored; then the connection is stuck.
+    StuckAfter,
     /// The answer is cut off behind its correlation id, so many bytes on.
     Cut(usize),
     /// The answer belongs to the request after this one.
@@ -129,6 +129,8 @@ enum Body {
 pub(super) enum Reply {
     Answer(Bytes),
     Nothing,
+    /// It reads nothing more of the connection.
+    Stuck,
     Close,
 }
 
@@ -255,13 +257,13 @@ impl Cluster {
         let fault = self.faults.pop_front().unwrap_or(Fault::None);
         match fault {
             Fault::CloseBefore => return Reply::Close,
-            Fault::SilentBefore => return Reply::Nothing,
+            Fault::StuckBefore => return Reply::Stuck,
             _ => {}
         }
         let mut response = self.append_all(node, call.version, request);
         match fault {
             Fault::CloseAfter => return Reply::Close,
-            Fault::SilentAfter => return Reply::Nothing,
+            Fault::StuckAfter => return Reply::Stuck,
             Fault::LeaveOut(partition) => {
                 for topic in &mut response.responses {
                     topic.partition_responses.retain(|result| result.index != partition);

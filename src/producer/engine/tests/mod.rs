@@ -8,3 +8,5 @@ mod log;
 mod world;
 
 mod delivery;
+
+mod sequences;

@@ -68,6 +68,8 @@ struct Connection {
     answers_last: Instant,
     /// Requests on their way to the broker.
     arriving: VecDeque<Call>,
+    /// The broker reads nothing more.
+    stuck: bool,
     /// Correlation id and partitions of the Produce requests that were not answered.
     unanswered: VecDeque<(i32, Vec<(String, i32)>)>,
 }
@@ -259,12 +261,17 @@ impl World {
     }
 
     fn arrive(&mut self, connection: ConnectionId) {
-        let Some(open) = self.connections.get_mut(&connection) else { return };
+        let Some(open) = self.connections.get_mut(&connection).filter(|open| !open.stuck) else {
+            return;
+        };
         let Some(call) = open.arriving.pop_front() else { return };
         let node = open.node;
         match self.cluster.serve(node, &call) {
             Reply::Answer(frame) => self.plan_answer(connection, frame),
             Reply::Nothing => {}
+            Reply::Stuck => {
+                self.connections.get_mut(&connection).unwrap().stuck = true;
+            }
             Reply::Close => self.lose(connection, 0),
         }
     }
@@ -286,6 +293,7 @@ impl World {
     pub(super) fn lose(&mut self, connection: ConnectionId, arrive: usize) {
         let Some(open) = self.connections.get_mut(&connection) else { return };
         let node = open.node;
+        let arrive = if open.stuck { 0 } else { arrive };
         let arrived: Vec<_> = open.arriving.drain(..).take(arrive).collect();
         for call in arrived {
             self.cluster.serve(node, &call);
@@ -320,9 +328,9 @@ impl World {
                 Action::Close { connection } => {
                     // What was written arrives all the same.
                     if let Some(open) = self.connections.remove(&connection) {
-                        for call in open.arriving {
-                            self.cluster.serve(open.node, &call);
-                        }
+                        open.arriving.iter().filter(|_| !open.stuck).for_each(|call| {
+                            self.cluster.serve(open.node, call);
+                        });
                     }
                 }
                 Action::Seal { batch, builder } => {
@@ -344,6 +352,7 @@ impl World {
             arrives_last: self.now,
             answers_last: self.now,
             arriving: VecDeque::new(),
+            stuck: false,
             unanswered: VecDeque::new(),
         };
         self.connections.insert(connection, open);
