@@ -150,9 +150,11 @@ impl Link {
         frame: &Bytes,
         client_id: &str,
     ) -> Result<Progress, LinkError> {
-        let sent = self.in_flight.answered(messages::correlation_id(frame)?)?;
-        let request = sent.request;
+        let correlation_id = messages::correlation_id(frame)?;
+        let request = self.in_flight.due(correlation_id)?;
+        // If this fails, the request still counts as unanswered.
         let body = messages::response_body(request.api(), request.version(), frame)?;
+        let request = self.in_flight.answered(correlation_id)?.request;
         let Phase::Shaking { connection, deadline, handshake } = &mut self.phase else {
             return match self.phase {
                 Phase::Up { .. } => Ok(Progress::Answer(Answer { request, body })),
