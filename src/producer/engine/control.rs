@@ -96,7 +96,6 @@ impl Engine {
         if answer.error != ErrorCode::NONE {
             // REBOOTSTRAP_REQUIRED, or nothing that this broker can help with: ask another.
             self.cluster.refresh.on_lost(now);
-            self.control_cursor += 1;
             self.drop_link(now, Target::Control, &format!("Metadata failed: {}", answer.error));
             return Ok(());
         }
@@ -231,25 +230,28 @@ impl Engine {
         if let Some(connection) = self.link_mut(target).and_then(|link| link.connection()) {
             self.actions.push_back(Action::Close { connection });
         }
-        self.lose_link(now, target, cause);
+        self.lose_link(now, target, Some(cause));
     }
 
-    /// A connection is gone: what it owed an answer for is asked for again elsewhere.
-    pub(super) fn lose_link(&mut self, now: Instant, target: Target, cause: Cause) {
+    /// A connection is gone: what it owed an answer for is asked for again elsewhere. Nothing
+    /// failed, and `failure` is `None`, if the peer closed it while it was idle.
+    pub(super) fn lose_link(&mut self, now: Instant, target: Target, failure: Option<Cause>) {
         let (reconnect, mut random) = (self.reconnect, self.random.clone());
         let Some(link) = self.link_mut(target) else { return };
         let Some(connection) = link.connection() else { return };
         let address = link.address.clone();
-        let lost = link.on_lost(now, cause.clone(), &reconnect, &mut random);
-        let went_idle = link.last_error.as_ref() != Some(&cause);
-        if target == Target::Control && !went_idle {
-            self.on_control_lost();
-        }
+        let pause = link.pause(&reconnect, &mut random);
+        let lost = link.on_lost(now + pause, failure.clone());
         self.random = random;
         self.connections.remove(&connection);
-        if !went_idle {
-            self.notice(Notice::Disconnected { address, cause: cause.clone() });
+        if matches!(target, Target::Leader(_)) {
+            self.cluster.refresh.want(now);
         }
+        let Some(cause) = failure else { return };
+        if target == Target::Control {
+            self.on_control_lost();
+        }
+        self.notice(Notice::Disconnected { address, cause: cause.clone() });
         for sent in lost {
             match sent.request {
                 Request::ApiVersions => {}
@@ -257,9 +259,6 @@ impl Engine {
                 Request::InitProducerId { .. } => self.sequencer.on_refused(),
                 Request::Produce { batches, .. } => self.on_unanswered(now, &batches, &cause),
             }
-        }
-        if matches!(target, Target::Leader(_)) {
-            self.cluster.refresh.want(now);
         }
     }
 

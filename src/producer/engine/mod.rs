@@ -227,7 +227,8 @@ impl Engine {
         cause: Arc<str>,
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
-            self.lose_link(now, target, Cause::Connection(cause));
+            let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
+            self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
         }
         self.advance(now);
     }
