@@ -77,6 +77,11 @@ impl Engine {
             let Some(index) = found else { continue };
             answered[index] = true;
             self.on_result(now, batches[index], result);
+            let partition = &mut self.partitions[batches[index].slot];
+            if partition.leader.is_some_and(|leader| target != Target::Leader(leader)) {
+                // The pause was for the old leader.
+                partition.not_before = None;
+            }
         }
         let silent: Vec<_> =
             batches.iter().zip(&answered).filter(|(_, told)| !**told).map(|(b, _)| *b).collect();
