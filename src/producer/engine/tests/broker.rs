@@ -46,6 +46,12 @@ pub(super) struct Cluster {
     pub(super) identity_errors: VecDeque<ErrorCode>,
     /// The identity that is given out next.
     pub(super) next_identity: (i64, i16),
+    /// Nodes whose answers to an API end behind the correlation id.
+    pub(super) broken: BTreeSet<(i32, i16)>,
+    /// Nodes that close the connection once they have said what they serve.
+    pub(super) unfriendly: BTreeSet<i32>,
+    /// Nodes that take connections and never say a word.
+    pub(super) mute: BTreeSet<i32>,
     /// The pause that every Produce answer asks for.
     pub(super) throttle_ms: i32,
     /// Metadata answers left that show what was, before `stale_topics` changed.
@@ -132,6 +138,7 @@ pub(super) enum Reply {
     /// It reads nothing more of the connection.
     Stuck,
     Close,
+    AnswerAndClose(Bytes),
 }
 
 impl Cluster {
@@ -149,6 +156,9 @@ impl Cluster {
             batch_faults: BTreeMap::new(),
             identity_errors: VecDeque::new(),
             next_identity: (1000, 0),
+            broken: BTreeSet::new(),
+            unfriendly: BTreeSet::new(),
+            mute: BTreeSet::new(),
             throttle_ms: 0,
             stale_answers: 0,
             stale_topics: BTreeMap::new(),
@@ -186,11 +196,25 @@ impl Cluster {
     }
 
     pub(super) fn serve(&mut self, node: i32, call: &Call) -> Reply {
-        match &call.body {
+        if self.mute.contains(&node) {
+            return Reply::Stuck;
+        }
+        let reply = match &call.body {
             Body::ApiVersions => self.api_versions(call),
             Body::Metadata(request) => answer(call, &self.metadata(request)),
             Body::InitProducerId => answer(call, &self.identity()),
             Body::Produce(request) => self.produce(node, call, request),
+        };
+        match reply {
+            Reply::Answer(frame) if self.broken.contains(&(node, call.api as i16)) => {
+                Reply::Answer(frame.slice(..4))
+            }
+            Reply::Answer(frame)
+                if call.api == ApiKey::ApiVersions && self.unfriendly.contains(&node) =>
+            {
+                Reply::AnswerAndClose(frame)
+            }
+            reply => reply,
         }
     }
 
@@ -276,7 +300,7 @@ impl Cluster {
         let header = ApiKey::Produce.response_header_version(call.version);
         let whole = frame(correlation_id, (header, call.version), &response);
         match (fault, request.acks) {
-            (Fault::Cut(size), _) => Reply::Answer(whole.slice(..4 + size)),
+            (Fault::Cut(size), _) => Reply::Answer(whole.slice(..whole.len().min(4 + size))),
             (_, 0) => Reply::Nothing,
             _ => Reply::Answer(whole),
         }

@@ -10,3 +10,9 @@ mod world;
 mod delivery;
 
 mod sequences;
+
+mod leadership;
+
+mod connections;
+
+mod endings;

@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits: time jumps to the next thing that happens. After every event the engine's
 //! standing promises are checked: no partition is in flight on two connections, no connection
-//! carries more requests than it may, and no timer is due that was not dealt with.
+//! carries more requests than it may, and nothing becomes due that no timer spoke of.
 
 use super::super::{Action, ConnectionId, Engine, Notice};
 use super::broker::{Call, Cluster, Reply};
@@ -206,27 +206,33 @@ impl World {
 
     /// The next thing that happens, if that is not after `end`.
     fn step(&mut self, end: Instant) -> bool {
-        let event = self.events.keys().next().copied();
+        let event = self.events.keys().next().map(|(at, _)| *at);
         let timeout = self.engine.poll_timeout();
-        assert!(timeout.is_none_or(|at| at > self.now), "a timer was not dealt with");
-        let at = match (event, timeout) {
-            (Some((at, _)), timeout) => at.min(timeout.unwrap_or(at)),
-            (None, Some(at)) => at,
-            (None, None) => return false,
-        };
-        if at > end {
+        let Some(at) = event.into_iter().chain(timeout).min().filter(|at| *at <= end) else {
             return false;
-        }
+        };
+        self.probe(at);
         self.now = self.now.max(at);
-        match event.filter(|(event_at, _)| *event_at == at) {
-            Some(key) => {
-                let event = self.events.remove(&key).unwrap();
-                self.happen(event);
+        match self.events.pop_first() {
+            Some((key, later)) if key.0 > at => {
+                self.events.insert(key, later);
+                self.engine.handle_timeout(self.now);
             }
+            Some((_, event)) => self.happen(event),
             None => self.engine.handle_timeout(self.now),
         }
         self.perform();
         true
+    }
+
+    /// Nothing is due just before the next event that no timer spoke of.
+    fn probe(&mut self, next: Instant) {
+        let before = next - Duration::from_nanos(1);
+        if before > self.now {
+            self.engine.handle_timeout(before);
+            let missed = self.engine.poll_action();
+            assert!(missed.is_none(), "no timer spoke of {missed:?}");
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -268,6 +274,10 @@ impl World {
         let node = open.node;
         match self.cluster.serve(node, &call) {
             Reply::Answer(frame) => self.plan_answer(connection, frame),
+            Reply::AnswerAndClose(frame) => {
+                self.plan_answer(connection, frame);
+                self.plan(self.now + 2 * self.latency, Event::Closed(connection));
+            }
             Reply::Nothing => {}
             Reply::Stuck => {
                 self.connections.get_mut(&connection).unwrap().stuck = true;
