@@ -120,8 +120,8 @@ pub(super) struct Engine {
     /// The time of the last event.
     now: Instant,
     actions: VecDeque<Action>,
-    /// Batches among the actions.
-    seals_pending: usize,
+    /// Something may be ready to be sent once the actions are performed.
+    send_due: bool,
 }
 
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Engine {
             finished: false,
             now,
             actions: VecDeque::new(),
-            seals_pending: 0,
+            send_due: false,
             config,
             accumulator,
             budget,
@@ -243,9 +243,10 @@ impl Engine {
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front();
-        self.seals_pending -= usize::from(matches!(action, Some(Action::Seal { .. })));
-        action
+        if self.actions.is_empty() && std::mem::take(&mut self.send_due) {
+            self.send_ready(self.now);
+        }
+        self.actions.pop_front()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.

@@ -28,22 +28,27 @@ struct Chosen {
 }
 
 impl Engine {
-    /// Sends what can be sent.
+    /// Takes what could be sent, and has it sent when all other actions are performed: a driver may
+    /// seal each batch as it takes the action, and if the first went out at once, each would get a
+    /// request of its own.
     pub(super) fn produce(&mut self, now: Instant) {
-        let nodes: Vec<_> = self.leaders.keys().copied().collect();
-        for node in &nodes {
-            self.take_ready(now, *node);
+        for node in self.leader_nodes() {
+            self.take_ready(now, node);
         }
-        // A driver may seal each batch as it takes the action. If the first one went out at once,
-        // each would get a request of its own; after the last comes another event.
-        if self.seals_pending > 0 {
-            return;
-        }
-        for node in nodes {
+        self.send_due = true;
+    }
+
+    /// Sends what can be sent.
+    pub(super) fn send_ready(&mut self, now: Instant) {
+        for node in self.leader_nodes() {
             while self.send_to(now, node) {
                 self.take_ready(now, node);
             }
         }
+    }
+
+    fn leader_nodes(&self) -> Vec<NodeId> {
+        self.leaders.keys().copied().collect()
     }
 
     fn has_room(&self, now: Instant, node: NodeId) -> bool {
@@ -72,7 +77,6 @@ impl Engine {
                 let (id, builder) = partition.take(open);
                 let batch = BatchRef { slot: *slot, id };
                 self.actions.push_back(Action::Seal { batch, builder });
-                self.seals_pending += 1;
             }
         }
     }
