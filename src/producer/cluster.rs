@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::config::Address;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::metadata::{self, MetadataResponse};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(super) type TopicId = [u8; 16];
 #[derive(Debug)]
 pub(super) struct Cluster {
     brokers: BTreeMap<NodeId, Address>,
-    topics: HashMap<Arc<str>, TopicView>,
+    topics: BTreeMap<Arc<str>, TopicView>,
     pub(super) refresh: Refresh,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum TopicChange {
 
 impl Cluster {
     pub(super) fn new(refresh: Refresh) -> Self {
-        Self { brokers: BTreeMap::new(), topics: HashMap::new(), refresh }
+        Self { brokers: BTreeMap::new(), topics: BTreeMap::new(), refresh }
     }
 
     /// Begins to ask for this topic.

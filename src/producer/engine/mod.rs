@@ -44,7 +44,7 @@ use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use bytes::Bytes;
 use link::{Link, Progress, Request};
 use partition::Partition;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,7 @@ pub(super) struct Engine {
     sequencer: Sequencer,
     /// Pause before the identity is asked for again.
     identity_not_before: Option<Instant>,
-    topics: HashMap<Arc<str>, TopicEntry>,
+    topics: BTreeMap<Arc<str>, TopicEntry>,
     partitions: Vec<Partition>,
     /// Partitions that hold something.
     active: BTreeSet<Slot>,
@@ -150,7 +150,7 @@ impl Engine {
             cluster: Cluster::new(Refresh::new(config.metadata_max_age, retry)),
             sequencer: Sequencer::new(config.idempotence),
             identity_not_before: None,
-            topics: HashMap::new(),
+            topics: BTreeMap::new(),
             partitions: Vec::new(),
             active: BTreeSet::new(),
             control: Link::new(config.bootstrap[0].clone()),
