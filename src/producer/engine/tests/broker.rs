@@ -358,6 +358,13 @@ impl Cluster {
         self.topics.values_mut().find(|topic| [topic.id; 16] == id)
     }
 
+    fn has(&mut self, version: i16, topic: &TopicProduceData, data: &PartitionProduceData) -> bool {
+        let index = usize::try_from(data.index).unwrap();
+        let batch = Batch::read(data.records.as_ref().unwrap());
+        let found = self.find(version, topic).and_then(|topic| topic.partitions.get(index));
+        found.is_some_and(|partition| partition.log.has(&batch))
+    }
+
     fn append(
         &mut self,
         node: i32,
@@ -370,7 +377,9 @@ impl Cluster {
             let result = PartitionProduceResponse::default().with_index(data.index);
             result.with_error_code(code.0).with_base_offset(-1).with_log_append_time_ms(-1)
         };
-        if let Some(BatchFault::Refuse(code)) = fault {
+        if let Some(BatchFault::Refuse(code)) = fault
+            && !(is_about_sequence(code) && self.has(version, topic, data))
+        {
             return told(code);
         }
         let found = self
@@ -431,11 +440,12 @@ impl Call {
         Self { api, version, correlation_id: header.correlation_id, body }
     }
 
-    /// The batches that it carries: topic (empty if it is named by id), partition, batch.
+    /// The batches that it carries: topic (its name with its id, one of them empty), partition,
+    /// batch.
     pub(super) fn batches(&self) -> Vec<(String, i32, Batch)> {
         let Body::Produce(request) = &self.body else { return Vec::new() };
         let of_topic = |topic: &TopicProduceData| {
-            let name = topic.name.to_string();
+            let name = format!("{}{}", topic.name.as_str(), topic.topic_id);
             let batch = |data: &PartitionProduceData| {
                 (name.clone(), data.index, Batch::read(data.records.as_ref().unwrap()))
             };
@@ -448,6 +458,17 @@ impl Call {
     pub(super) fn has_no_answer(&self) -> bool {
         matches!(&self.body, Body::Produce(request) if request.acks == 0)
     }
+}
+
+/// No broker says so of a batch that it has.
+fn is_about_sequence(code: ErrorCode) -> bool {
+    [
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::UNKNOWN_PRODUCER_ID,
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::INVALID_PRODUCER_ID_MAPPING,
+    ]
+    .contains(&code)
 }
 
 fn repeat_with_an_error(response: &mut ProduceResponse) {

@@ -100,6 +100,13 @@ impl Log {
         }
     }
 
+    /// Whether it remembers this batch.
+    pub(super) fn has(&self, batch: &Batch) -> bool {
+        let count = batch.values.len() - 1;
+        let last = sequence_after(batch.stamp.base_sequence.max(0), count);
+        matches!(self.check(batch.stamp, last), Ok(Some(_)))
+    }
+
     pub(super) fn values(&self) -> &[String] {
         &self.values
     }

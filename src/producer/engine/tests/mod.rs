@@ -16,3 +16,5 @@ mod leadership;
 mod connections;
 
 mod endings;
+
+mod simulation;

@@ -4,7 +4,7 @@
 //! standing promises are checked: no partition is in flight on two connections, no connection
 //! carries more requests than it may, and nothing becomes due that no timer spoke of.
 
-use super::super::{Action, ConnectionId, Engine, Notice};
+use super::super::{Action, BatchRef, ConnectionId, Engine, Notice};
 use super::broker::{Call, Cluster, Reply};
 use super::log::Batch;
 use crate::producer::accumulator::{Accumulator, Now, Pushed};
@@ -14,7 +14,7 @@ use crate::producer::config::ProducerConfig;
 use crate::producer::record::Record;
 use crate::protocol::Compression;
 use crate::protocol::compression::Compressor;
-use crate::protocol::record_batch::BatchLimits;
+use crate::protocol::record_batch::{BatchLimits, SealedBatch};
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +22,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+/// Far more than any scenario needs.
+const STEPS_MAX: usize = 50_000;
 
 pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -36,6 +39,12 @@ pub(super) struct World {
     start: Instant,
     /// How long a connection takes, and a frame in either direction.
     pub(super) latency: Duration,
+    /// How long it takes to seal a batch.
+    pub(super) sealing: Duration,
+    /// Requests on their way that still arrive when the engine closes their connection.
+    pub(super) arrive_after_close: usize,
+    /// Events that the engine was told of, and timers that ran out.
+    pub(super) steps: usize,
     /// By time, then in the order they were planned.
     events: BTreeMap<(Instant, u64), Event>,
     planned: u64,
@@ -80,6 +89,7 @@ enum Event {
     Arrives(ConnectionId),
     Answered(ConnectionId, Bytes),
     Written(ConnectionId, i32),
+    Sealed(BatchRef, SealedBatch),
     Closed(ConnectionId),
 }
 
@@ -122,6 +132,9 @@ impl World {
             now: start,
             start,
             latency: ms(1),
+            sealing: Duration::ZERO,
+            arrive_after_close: usize::MAX,
+            steps: 0,
             events: BTreeMap::new(),
             planned: 0,
             connections: BTreeMap::new(),
@@ -212,6 +225,8 @@ impl World {
             return false;
         };
         self.probe(at);
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "a hot loop");
         self.now = self.now.max(at);
         match self.events.pop_first() {
             Some((key, later)) if key.0 > at => {
@@ -255,6 +270,7 @@ impl World {
                 }
             }
             Event::Arrives(connection) => self.arrive(connection),
+            Event::Sealed(batch, sealed) => self.engine.handle_sealed(self.now, batch, sealed),
         }
     }
 
@@ -335,22 +351,29 @@ impl World {
                 Action::Transmit { connection, frame, report } => {
                     self.transmit(connection, &frame, report);
                 }
-                Action::Close { connection } => {
-                    // What was written arrives all the same.
-                    if let Some(open) = self.connections.remove(&connection) {
-                        open.arriving.iter().filter(|_| !open.stuck).for_each(|call| {
-                            self.cluster.serve(open.node, call);
-                        });
-                    }
-                }
+                Action::Close { connection } => self.close_connection(connection),
                 Action::Seal { batch, builder } => {
                     let sealed = builder.seal(&mut Compressor::new(Compression::default()));
-                    self.engine.handle_sealed(self.now, batch, sealed);
+                    if self.sealing.is_zero() {
+                        self.engine.handle_sealed(self.now, batch, sealed);
+                    } else {
+                        self.plan(self.now + self.sealing, Event::Sealed(batch, sealed));
+                    }
                 }
                 Action::Notice(notice) => self.notices.push(notice),
             }
         }
         self.check_homes();
+    }
+
+    /// What was written arrives all the same, as far as the broker reads.
+    fn close_connection(&mut self, connection: ConnectionId) {
+        let Some(open) = self.connections.remove(&connection).filter(|open| !open.stuck) else {
+            return;
+        };
+        for call in open.arriving.iter().take(self.arrive_after_close) {
+            self.cluster.serve(open.node, call);
+        }
     }
 
     fn connect(&mut self, connection: ConnectionId, host: &str) {
