@@ -230,20 +230,19 @@ impl Refresh {
         self.urgent = true;
     }
 
-    /// When to ask next; `None` while a question is on its way.
+    /// When to ask next, unless that is due already; `None` while a question is on its way.
     pub(super) fn next_at(&self) -> Option<Instant> {
         match (self.asking, self.wanted) {
             (true, _) => None,
-            (false, true) => self.not_before.or(self.stale_at),
-            (false, false) => self.stale_at,
+            (false, true) => self.not_before,
+            // The pause holds for old news too: nothing else keeps failed questions apart.
+            (false, false) => self.stale_at.max(self.not_before),
         }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
-        !self.asking
-            && (self.wanted && (self.urgent || due(self.not_before))
-                || self.stale_at.is_some_and(|at| at <= now))
+        let over = self.next_at().map_or(self.wanted, |at| at <= now);
+        !self.asking && (self.urgent || over)
     }
 
     pub(super) const fn on_asked(&mut self) {

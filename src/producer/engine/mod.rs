@@ -288,8 +288,9 @@ impl Engine {
         self.now = now;
         self.take_news();
         self.end_overdue(now);
-        self.tend_control(now);
         self.tend_leaders(now);
+        // After those who may find that metadata is missing.
+        self.tend_control(now);
         self.produce(now);
         self.settle_down(now);
     }
