@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::config::Address;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::metadata::{self, MetadataResponse};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(super) type TopicId = [u8; 16];
 #[derive(Debug)]
 pub(super) struct Cluster {
     brokers: BTreeMap<NodeId, Address>,
-    topics: HashMap<Arc<str>, TopicView>,
+    topics: BTreeMap<Arc<str>, TopicView>,
     pub(super) refresh: Refresh,
 }
 
@@ -58,14 +58,14 @@ pub(super) enum TopicChange {
 
 impl Cluster {
     pub(super) fn new(refresh: Refresh) -> Self {
-        Self { brokers: BTreeMap::new(), topics: HashMap::new(), refresh }
+        Self { brokers: BTreeMap::new(), topics: BTreeMap::new(), refresh }
     }
 
     /// Begins to ask for this topic.
-    pub(super) fn watch(&mut self, topic: &Arc<str>, now: Instant) {
+    pub(super) fn watch(&mut self, topic: &Arc<str>) {
         if !self.topics.contains_key(topic) {
             self.topics.insert(Arc::clone(topic), TopicView::default());
-            self.refresh.want(now);
+            self.refresh.want_now();
         }
     }
 
@@ -194,6 +194,8 @@ pub(super) struct Refresh {
     max_age: Duration,
     backoff: Backoff,
     wanted: bool,
+    /// There is something to ask that was never asked before: no pause is kept for it.
+    urgent: bool,
     asking: bool,
     /// Questions in a row whose answer left something open.
     fruitless: u32,
@@ -208,6 +210,7 @@ impl Refresh {
             max_age,
             backoff,
             wanted: true,
+            urgent: false,
             asking: false,
             fruitless: 0,
             not_before: None,
@@ -221,30 +224,38 @@ impl Refresh {
         self.not_before.get_or_insert(now);
     }
 
-    /// When to ask next; `None` while a question is on its way.
+    /// A topic was named for the first time: ask as soon as the answer on its way, if any, is here.
+    const fn want_now(&mut self) {
+        self.wanted = true;
+        self.urgent = true;
+    }
+
+    /// When to ask next, unless that is due already; `None` while a question is on its way.
     pub(super) fn next_at(&self) -> Option<Instant> {
         match (self.asking, self.wanted) {
             (true, _) => None,
-            (false, true) => self.not_before.or(self.stale_at),
-            (false, false) => self.stale_at,
+            (false, true) => self.not_before,
+            // The pause holds for old news too: nothing else keeps failed questions apart.
+            (false, false) => self.stale_at.max(self.not_before),
         }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
-        !self.asking
-            && (self.wanted && due(self.not_before) || self.stale_at.is_some_and(|at| at <= now))
+        let over = self.next_at().map_or(self.wanted, |at| at <= now);
+        !self.asking && (self.urgent || over)
     }
 
     pub(super) const fn on_asked(&mut self) {
         self.asking = true;
         self.wanted = false;
+        self.urgent = false;
     }
 
     /// The question or its answer was lost.
     pub(super) fn on_lost(&mut self, now: Instant) {
         if self.asking {
             self.asking = false;
+            self.urgent = false;
             self.pause(now);
         }
     }

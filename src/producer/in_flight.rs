@@ -4,6 +4,7 @@
 //! means that the two sides no longer agree on the stream, and the connection must go.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -24,10 +25,21 @@ pub(super) struct Sent<T> {
 
 /// An answer that belongs to no request, or not to the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("answer {answered} came, answer {expected:?} was due")]
+#[error("answer {answered} came, {} was due", Due(*expected))]
 pub(super) struct OutOfOrder {
     pub(super) answered: i32,
     pub(super) expected: Option<i32>,
+}
+
+struct Due(Option<i32>);
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "answer {id}"),
+            None => f.write_str("none"),
+        }
+    }
 }
 
 impl<T> InFlight<T> {
@@ -47,6 +59,16 @@ impl<T> InFlight<T> {
         self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(0);
         self.requests.push_back(Sent { correlation_id, sent_at: now, expires_at, request });
         correlation_id
+    }
+
+    /// The request that this answer belongs to.
+    pub(super) fn due(&self, correlation_id: i32) -> Result<&T, OutOfOrder> {
+        let oldest = self.requests.front();
+        let expected = oldest.map(|sent| sent.correlation_id);
+        oldest
+            .filter(|sent| sent.correlation_id == correlation_id)
+            .map(|sent| &sent.request)
+            .ok_or(OutOfOrder { answered: correlation_id, expected })
     }
 
     /// Takes the request that this answer belongs to.
@@ -90,8 +112,13 @@ mod tests {
         assert_eq!(in_flight.sent(now, now, 'b'), 0, "never negative");
         let error = in_flight.answered(0).unwrap_err();
         assert_eq!(error, OutOfOrder { answered: 0, expected: Some(i32::MAX) });
+        assert_eq!(in_flight.due(0), Err(error));
+        assert_eq!(error.to_string(), "answer 0 came, answer 2147483647 was due");
+        assert_eq!(in_flight.due(i32::MAX), Ok(&'a'));
         assert_eq!(in_flight.answered(i32::MAX).unwrap().request, 'a');
         assert_eq!(in_flight.answered(0).unwrap().request, 'b');
-        assert!(in_flight.answered(1).is_err() && in_flight.is_empty());
+        assert!(in_flight.is_empty());
+        let error = in_flight.answered(1).unwrap_err();
+        assert_eq!(error.to_string(), "answer 1 came, none was due");
     }
 }

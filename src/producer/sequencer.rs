@@ -34,11 +34,18 @@ enum Standing {
 #[derive(Debug)]
 pub(super) struct Sequencer {
     standing: Standing,
+    /// Where a producer id begins to count: tests cannot send 2^31 records to see the wrap.
+    #[cfg(test)]
+    pub(super) first_number: i32,
 }
 
 impl Sequencer {
     pub(super) const fn new(idempotent: bool) -> Self {
-        Self { standing: if idempotent { Standing::Needed } else { Standing::Anonymous } }
+        Self {
+            standing: if idempotent { Standing::Needed } else { Standing::Anonymous },
+            #[cfg(test)]
+            first_number: 0,
+        }
     }
 
     /// Whether an identity has to be asked for.
@@ -105,7 +112,8 @@ impl Sequencer {
             if holds_stamps {
                 return None;
             }
-            *partition = PartitionSequence { identity: Some(identity), ..Default::default() };
+            let next = self.first_of(identity);
+            *partition = PartitionSequence { identity: Some(identity), next, confirmed: false };
         }
         let base = partition.next;
         partition.next = base.advance(count);
@@ -114,6 +122,19 @@ impl Sequencer {
             epoch: identity.epoch,
             base_sequence: base.0,
         })
+    }
+}
+
+impl Sequencer {
+    #[cfg(not(test))]
+    const fn first_of(&self, _: Identity) -> Sequence {
+        Sequence(0)
+    }
+
+    /// A broker that knows the id wants zero from every later epoch.
+    #[cfg(test)]
+    const fn first_of(&self, identity: Identity) -> Sequence {
+        Sequence(if identity.epoch == 0 { self.first_number } else { 0 })
     }
 }
 
@@ -150,6 +171,11 @@ impl PartitionSequence {
         if self.is_present(stamp) && base.advance(count) == self.next {
             self.next = base;
         }
+    }
+
+    /// The broker may know nothing of the identity any more.
+    pub(super) const fn doubt(&mut self) {
+        self.confirmed = false;
     }
 
     /// Forgets the identity, so that the next batch starts a new one.

@@ -66,7 +66,7 @@ impl Engine {
         }
         let mut answered = vec![false; batches.len()];
         for result in response.partitions {
-            self.take_hint(now, &result, &response.node_endpoints);
+            self.take_hint(&result, &response.node_endpoints);
             // Results mostly come in the order of the request.
             let first = answered.iter().position(|answered| !answered).unwrap_or(0);
             let order = (first..batches.len()).chain(0..first);
@@ -77,6 +77,11 @@ impl Engine {
             let Some(index) = found else { continue };
             answered[index] = true;
             self.on_result(now, batches[index], result);
+            let partition = &mut self.partitions[batches[index].slot];
+            if partition.leader.is_some_and(|leader| target != Target::Leader(leader)) {
+                // The pause was for the old leader.
+                partition.not_before = None;
+            }
         }
         let silent: Vec<_> =
             batches.iter().zip(&answered).filter(|(_, told)| !**told).map(|(b, _)| *b).collect();
@@ -98,7 +103,6 @@ impl Engine {
     /// Follows a broker's word on who leads now, without waiting for metadata (KIP-951).
     fn take_hint(
         &mut self,
-        now: Instant,
         result: &PartitionResult,
         endpoints: &[crate::protocol::messages::produce::NodeEndpoint],
     ) {
@@ -119,7 +123,7 @@ impl Engine {
         });
         let moved = (leader.node_id, leader.epoch);
         if self.cluster.on_leader_hint(&topic, result.partition, moved, address) {
-            self.sync_topic(now, &topic);
+            self.sync_topic(&topic);
         }
     }
 
@@ -229,8 +233,9 @@ impl Engine {
         batch.cause = Some(cause.clone());
         let stamp = batch.stamp;
         let settled = batch.is_settled();
-        if index > 0 && keep_id {
-            // An earlier batch is still to come; this one was only refused for its absence.
+        if index > 0 {
+            // An earlier batch is still to come, and this one may only be refused for its absence.
+            // That one may be in the log: its number must not change before it is known.
             if settled {
                 self.drop_settled(of, index);
             }
@@ -259,6 +264,8 @@ impl Engine {
     ) {
         let partition = &mut self.partitions[of.slot];
         let mut batch = partition.remove(index);
+        // What an earlier transmission did, this refusal does not undo.
+        let unsure = unsure || batch.unsure;
         if let Some(stamp) = batch.stamp
             && !unsure
         {

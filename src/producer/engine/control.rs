@@ -96,16 +96,15 @@ impl Engine {
         if answer.error != ErrorCode::NONE {
             // REBOOTSTRAP_REQUIRED, or nothing that this broker can help with: ask another.
             self.cluster.refresh.on_lost(now);
-            self.control_cursor += 1;
             self.drop_link(now, Target::Control, &format!("Metadata failed: {}", answer.error));
             return Ok(());
         }
         let changes = self.cluster.learn(now, answer);
         self.retire_leaders();
         for (topic, change) in changes {
-            self.sync_topic(now, &topic);
+            self.sync_topic(&topic);
             if change == TopicChange::Recreated {
-                self.restart_topic(&topic);
+                self.doubt_sequences(&topic);
             }
             self.judge_topic(&topic);
         }
@@ -130,11 +129,14 @@ impl Engine {
         }
     }
 
-    fn restart_topic(&mut self, topic: &Arc<str>) {
+    /// The topic's logs are new and know nothing of us. Numbers go on all the same, and the broker
+    /// says if it wants others: if they began anew on the word of metadata, a broker that still
+    /// shows the old topic would make them begin twice, and the second first batch would be taken
+    /// for a repetition of the first.
+    fn doubt_sequences(&mut self, topic: &Arc<str>) {
         let Some(entry) = self.topics.get(topic) else { return };
         for slot in &entry.slots {
-            self.partitions[*slot].order_renumbering();
-            self.partitions[*slot].renumber_if_ordered();
+            self.partitions[*slot].sequence.doubt();
         }
     }
 
@@ -228,25 +230,28 @@ impl Engine {
         if let Some(connection) = self.link_mut(target).and_then(|link| link.connection()) {
             self.actions.push_back(Action::Close { connection });
         }
-        self.lose_link(now, target, cause);
+        self.lose_link(now, target, Some(cause));
     }
 
-    /// A connection is gone: what it owed an answer for is asked for again elsewhere.
-    pub(super) fn lose_link(&mut self, now: Instant, target: Target, cause: Cause) {
+    /// A connection is gone: what it owed an answer for is asked for again elsewhere. Nothing
+    /// failed, and `failure` is `None`, if the peer closed it while it was idle.
+    pub(super) fn lose_link(&mut self, now: Instant, target: Target, failure: Option<Cause>) {
         let (reconnect, mut random) = (self.reconnect, self.random.clone());
         let Some(link) = self.link_mut(target) else { return };
         let Some(connection) = link.connection() else { return };
         let address = link.address.clone();
-        let lost = link.on_lost(now, cause.clone(), &reconnect, &mut random);
-        let went_idle = link.last_error.as_ref() != Some(&cause);
-        if target == Target::Control && !went_idle {
-            self.on_control_lost();
-        }
+        let pause = link.pause(&reconnect, &mut random);
+        let lost = link.on_lost(now + pause, failure.clone());
         self.random = random;
         self.connections.remove(&connection);
-        if !went_idle {
-            self.notice(Notice::Disconnected { address, cause: cause.clone() });
+        if matches!(target, Target::Leader(_)) {
+            self.cluster.refresh.want(now);
         }
+        let Some(cause) = failure else { return };
+        if target == Target::Control {
+            self.on_control_lost();
+        }
+        self.notice(Notice::Disconnected { address, cause: cause.clone() });
         for sent in lost {
             match sent.request {
                 Request::ApiVersions => {}
@@ -254,9 +259,6 @@ impl Engine {
                 Request::InitProducerId { .. } => self.sequencer.on_refused(),
                 Request::Produce { batches, .. } => self.on_unanswered(now, &batches, &cause),
             }
-        }
-        if matches!(target, Target::Leader(_)) {
-            self.cluster.refresh.want(now);
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 impl Engine {
     /// Ends linger for everything accepted so far. Returns what a flush has to wait for.
     pub(in crate::producer) fn handle_flush(&mut self, now: Instant) -> Vec<Arc<BatchCompletion>> {
-        self.take_news(now);
+        self.take_news();
         let homeless = self.topics.values().flat_map(|entry| entry.topic.flush_homeless());
         let mut outstanding: Vec<_> = homeless.collect();
         for slot in &self.active {
@@ -173,7 +173,7 @@ impl Engine {
 
     /// Ends every record that is not delivered, saying for each whether it may be written.
     fn end_everything(&mut self) {
-        self.take_news(self.now);
+        self.take_news();
         for (name, entry) in &self.topics {
             for homeless in entry.topic.take_homeless(None) {
                 self.budget.release(homeless.reserved);

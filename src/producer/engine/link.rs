@@ -150,9 +150,11 @@ impl Link {
         frame: &Bytes,
         client_id: &str,
     ) -> Result<Progress, LinkError> {
-        let sent = self.in_flight.answered(messages::correlation_id(frame)?)?;
-        let request = sent.request;
+        let correlation_id = messages::correlation_id(frame)?;
+        let request = self.in_flight.due(correlation_id)?;
+        // If this fails, the request still counts as unanswered.
         let body = messages::response_body(request.api(), request.version(), frame)?;
+        let request = self.in_flight.answered(correlation_id)?.request;
         let Phase::Shaking { connection, deadline, handshake } = &mut self.phase else {
             return match self.phase {
                 Phase::Up { .. } => Ok(Progress::Answer(Answer { request, body })),
@@ -173,20 +175,28 @@ impl Link {
         }
     }
 
-    /// Ends this life. Returns the requests that will not be answered.
+    /// Whether nothing is asked on it: a peer may close such a connection, and nobody is to blame.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. }) && self.in_flight.is_empty()
+    }
+
+    /// The pause that follows if this life ends now. Also a peer that ends idle ones gets it: it
+    /// may do so after every handshake.
+    pub(super) fn pause(&self, backoff: &Backoff, random: &mut Random) -> Duration {
+        backoff.jittered(self.failures, random)
+    }
+
+    /// Ends this life; the next begins after `not_before`. `failure` says what went wrong, if
+    /// something did. Returns the requests that will not be answered.
     pub(super) fn on_lost(
         &mut self,
-        now: Instant,
-        cause: Cause,
-        backoff: &Backoff,
-        random: &mut Random,
+        not_before: Instant,
+        failure: Option<Cause>,
     ) -> VecDeque<Sent<Request>> {
-        let was_up = matches!(self.phase, Phase::Up { .. });
-        let idle = was_up && self.in_flight.is_empty();
         self.phase = Phase::Down;
-        if !idle {
-            self.last_error = Some(cause);
-            self.not_before = Some(now + backoff.jittered(self.failures, random));
+        self.not_before = Some(not_before);
+        if failure.is_some() {
+            self.last_error = failure;
             // Only a whole handshake proves a broker well: one that hangs up after the first word
             // must not be dialled in a hot loop.
             self.failures = self.failures.saturating_add(1);

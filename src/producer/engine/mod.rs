@@ -26,6 +26,9 @@ mod link;
 mod partition;
 mod produce;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use link::ConnectionId;
 pub(super) use partition::BatchRef;
 
@@ -41,7 +44,7 @@ use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use bytes::Bytes;
 use link::{Link, Progress, Request};
 use partition::Partition;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,7 +100,7 @@ pub(super) struct Engine {
     sequencer: Sequencer,
     /// Pause before the identity is asked for again.
     identity_not_before: Option<Instant>,
-    topics: HashMap<Arc<str>, TopicEntry>,
+    topics: BTreeMap<Arc<str>, TopicEntry>,
     partitions: Vec<Partition>,
     /// Partitions that hold something.
     active: BTreeSet<Slot>,
@@ -117,6 +120,8 @@ pub(super) struct Engine {
     /// The time of the last event.
     now: Instant,
     actions: VecDeque<Action>,
+    /// Something may be ready to be sent once the actions are performed.
+    send_due: bool,
 }
 
 #[derive(Debug)]
@@ -145,7 +150,7 @@ impl Engine {
             cluster: Cluster::new(Refresh::new(config.metadata_max_age, retry)),
             sequencer: Sequencer::new(config.idempotence),
             identity_not_before: None,
-            topics: HashMap::new(),
+            topics: BTreeMap::new(),
             partitions: Vec::new(),
             active: BTreeSet::new(),
             control: Link::new(config.bootstrap[0].clone()),
@@ -159,6 +164,7 @@ impl Engine {
             finished: false,
             now,
             actions: VecDeque::new(),
+            send_due: false,
             config,
             accumulator,
             budget,
@@ -221,7 +227,8 @@ impl Engine {
         cause: Arc<str>,
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
-            self.lose_link(now, target, Cause::Connection(cause));
+            let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
+            self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
         }
         self.advance(now);
     }
@@ -236,6 +243,9 @@ impl Engine {
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() && std::mem::take(&mut self.send_due) {
+            self.send_ready(self.now);
+        }
         self.actions.pop_front()
     }
 
@@ -276,18 +286,19 @@ impl Engine {
     /// Applies every rule to the present state.
     fn advance(&mut self, now: Instant) {
         self.now = now;
-        self.take_news(now);
+        self.take_news();
         self.end_overdue(now);
-        self.tend_control(now);
         self.tend_leaders(now);
+        // After those who may find that metadata is missing.
+        self.tend_control(now);
         self.produce(now);
         self.settle_down(now);
     }
 
-    fn take_news(&mut self, now: Instant) {
+    fn take_news(&mut self) {
         let news = self.accumulator.take_news();
         for topic in news.topics {
-            self.cluster.watch(&topic.name, now);
+            self.cluster.watch(&topic.name);
             let name = Arc::clone(&topic.name);
             self.topics.insert(name, TopicEntry { topic, slots: Vec::new() });
         }
@@ -295,7 +306,7 @@ impl Engine {
     }
 
     /// Brings a topic's partitions up to what the cluster says of them.
-    fn sync_topic(&mut self, now: Instant, name: &Arc<str>) {
+    fn sync_topic(&mut self, name: &Arc<str>) {
         let (Some(entry), Some(view)) = (self.topics.get_mut(name), self.cluster.topic(name))
         else {
             return;
@@ -325,7 +336,7 @@ impl Engine {
         for (homeless, fault) in misplaced {
             self.reject_misplaced(name, homeless, fault);
         }
-        self.take_news(now);
+        self.take_news();
     }
 
     fn link_mut(&mut self, target: Target) -> Option<&mut Link> {

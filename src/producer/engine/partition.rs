@@ -160,6 +160,7 @@ impl Partition {
             batch.in_flight = true;
             batch.attempts += 1;
             self.in_flight_on = Some(connection);
+            self.not_before = None;
         }
     }
 

@@ -28,15 +28,27 @@ struct Chosen {
 }
 
 impl Engine {
-    /// Sends what can be sent.
+    /// Takes what could be sent, and has it sent when all other actions are performed: a driver may
+    /// seal each batch as it takes the action, and if the first went out at once, each would get a
+    /// request of its own.
     pub(super) fn produce(&mut self, now: Instant) {
-        let nodes: Vec<_> = self.leaders.keys().copied().collect();
-        for node in nodes {
+        for node in self.leader_nodes() {
             self.take_ready(now, node);
+        }
+        self.send_due = true;
+    }
+
+    /// Sends what can be sent.
+    pub(super) fn send_ready(&mut self, now: Instant) {
+        for node in self.leader_nodes() {
             while self.send_to(now, node) {
                 self.take_ready(now, node);
             }
         }
+    }
+
+    fn leader_nodes(&self) -> Vec<NodeId> {
+        self.leaders.keys().copied().collect()
     }
 
     fn has_room(&self, now: Instant, node: NodeId) -> bool {

@@ -1,0 +1,468 @@
+//! An engine, a cluster and the network between them, in virtual time.
+//!
+//! Nothing here waits: time jumps to the next thing that happens. After every event the engine's
+//! standing promises are checked: no partition is in flight on two connections, no connection
+//! carries more requests than it may, and nothing becomes due that no timer spoke of.
+
+use super::super::{Action, BatchRef, ConnectionId, Engine, Notice};
+use super::broker::{Call, Cluster, Reply};
+use super::log::Batch;
+use crate::producer::accumulator::{Accumulator, Now, Pushed};
+use crate::producer::budget::Budget;
+use crate::producer::completion::{Completion, Delivered, DeliveryError};
+use crate::producer::config::ProducerConfig;
+use crate::producer::record::Record;
+use crate::protocol::Compression;
+use crate::protocol::compression::Compressor;
+use crate::protocol::record_batch::{BatchLimits, SealedBatch};
+use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Far more than any scenario needs.
+const STEPS_MAX: usize = 50_000;
+
+pub(super) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) accumulator: Arc<Accumulator>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) cluster: Cluster,
+    pub(super) now: Instant,
+    start: Instant,
+    /// How long a connection takes, and a frame in either direction.
+    pub(super) latency: Duration,
+    /// How long it takes to seal a batch.
+    pub(super) sealing: Duration,
+    /// Requests on their way that still arrive when the engine closes their connection.
+    pub(super) arrive_after_close: usize,
+    /// Events that the engine was told of, and timers that ran out.
+    pub(super) steps: usize,
+    /// By time, then in the order they were planned.
+    events: BTreeMap<(Instant, u64), Event>,
+    planned: u64,
+    connections: BTreeMap<ConnectionId, Connection>,
+    max_in_flight: usize,
+    /// Requests sent, as an independent decoder reads them.
+    pub(super) sent: Vec<Sent>,
+    pub(super) notices: Vec<Notice>,
+    /// Connections asked for: when, and to which node.
+    pub(super) dials: Vec<(Duration, i32)>,
+    transcript: DefaultHasher,
+}
+
+/// A request that the engine sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) at: Duration,
+    pub(super) node: i32,
+    pub(super) connection: ConnectionId,
+    pub(super) api: ApiKey,
+    pub(super) version: i16,
+    /// Partition and batch; the topic is left out.
+    pub(super) batches: Vec<(i32, Batch)>,
+}
+
+struct Connection {
+    node: i32,
+    /// What was planned last in either direction: frames do not overtake each other.
+    arrives_last: Instant,
+    answers_last: Instant,
+    /// Requests on their way to the broker.
+    arriving: VecDeque<Call>,
+    /// The broker reads nothing more.
+    stuck: bool,
+    /// Correlation id and partitions of the Produce requests that were not answered.
+    unanswered: VecDeque<(i32, Vec<(String, i32)>)>,
+}
+
+enum Event {
+    Connected(ConnectionId),
+    Refused(ConnectionId),
+    Arrives(ConnectionId),
+    Answered(ConnectionId, Bytes),
+    Written(ConnectionId, i32),
+    Sealed(BatchRef, SealedBatch),
+    Closed(ConnectionId),
+}
+
+impl World {
+    /// One node with topic `t` of one partition, and the default settings but for `change`.
+    pub(super) fn one(change: impl FnOnce(&mut ProducerConfig)) -> Self {
+        let mut cluster = Cluster::new(1);
+        cluster.create("t", 1);
+        Self::new(cluster, change)
+    }
+
+    pub(super) fn new(cluster: Cluster, change: impl FnOnce(&mut ProducerConfig)) -> Self {
+        Self::seeded(0, cluster, change)
+    }
+
+    pub(super) fn seeded(
+        seed: u64,
+        cluster: Cluster,
+        change: impl FnOnce(&mut ProducerConfig),
+    ) -> Self {
+        let bootstrap = cluster.nodes.iter().map(|node| format!("b{node}:9092"));
+        let mut config = ProducerConfig::new(bootstrap).unwrap();
+        config.linger = Duration::ZERO;
+        change(&mut config);
+        config.validate().unwrap();
+        let limits =
+            BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
+        let accumulator = Arc::new(Accumulator::new(limits, seed));
+        let budget = Arc::new(Budget::new(config.buffer_memory));
+        #[expect(clippy::disallowed_methods, reason = "a starting point; virtual from here on")]
+        let start = Instant::now() + config.delivery_timeout;
+        let max_in_flight = config.max_in_flight;
+        let engine =
+            Engine::new(start, config, Arc::clone(&accumulator), Arc::clone(&budget), seed);
+        let mut world = Self {
+            engine,
+            accumulator,
+            budget,
+            cluster,
+            now: start,
+            start,
+            latency: ms(1),
+            sealing: Duration::ZERO,
+            arrive_after_close: usize::MAX,
+            steps: 0,
+            events: BTreeMap::new(),
+            planned: 0,
+            connections: BTreeMap::new(),
+            max_in_flight,
+            sent: Vec::new(),
+            notices: Vec::new(),
+            dials: Vec::new(),
+            transcript: DefaultHasher::new(),
+        };
+        world.perform();
+        world
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Sends a value to a partition of topic `t`.
+    pub(super) fn send(&mut self, partition: i32, value: &str) -> Completion {
+        self.send_record(&Record::to("t").partition(partition).value(value.as_bytes()))
+    }
+
+    pub(super) fn send_record(&mut self, record: &Record<'_>) -> Completion {
+        let size = record.content().size_bound();
+        self.budget.try_reserve(size).unwrap();
+        let now = Now { instant: self.now, unix_millis: 1_700_000_000_000 };
+        let Pushed { completion, wake } = self.accumulator.push(now, record, size).unwrap();
+        if wake {
+            self.engine.handle_news(self.now);
+            self.perform();
+        }
+        completion
+    }
+
+    /// Sends each value, to partition 0, as a batch of its own.
+    pub(super) fn send_batches(&mut self, values: &[&str]) -> Vec<Completion> {
+        let send = |value: &&str| {
+            let completion = self.send(0, value);
+            self.flush();
+            completion
+        };
+        values.iter().map(send).collect()
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.engine.handle_flush(self.now);
+        self.perform();
+    }
+
+    pub(super) fn close(&mut self, timeout: Duration) {
+        self.engine.handle_close(self.now, self.now + timeout);
+        self.perform();
+    }
+
+    /// Lets time pass, and all happen that happens in it.
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Runs until `done`, for ten virtual minutes at most.
+    pub(super) fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
+        let end = self.now + Duration::from_secs(600);
+        while !done(self) {
+            assert!(self.step(end), "nothing more happens");
+        }
+    }
+
+    /// Runs until the record has ended.
+    pub(super) fn end_of(&mut self, record: &Completion) -> Result<Delivered, DeliveryError> {
+        self.run_until(|_| outcome(record).is_some());
+        outcome(record).unwrap()
+    }
+
+    /// Runs until all were delivered.
+    pub(super) fn all_delivered(&mut self, records: &[Completion]) {
+        for record in records {
+            self.end_of(record).unwrap();
+        }
+    }
+
+    /// The next thing that happens, if that is not after `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        let event = self.events.keys().next().map(|(at, _)| *at);
+        let timeout = self.engine.poll_timeout();
+        let Some(at) = event.into_iter().chain(timeout).min().filter(|at| *at <= end) else {
+            return false;
+        };
+        self.probe(at);
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "a hot loop");
+        self.now = self.now.max(at);
+        match self.events.pop_first() {
+            Some((key, later)) if key.0 > at => {
+                self.events.insert(key, later);
+                self.engine.handle_timeout(self.now);
+            }
+            Some((_, event)) => self.happen(event),
+            None => self.engine.handle_timeout(self.now),
+        }
+        self.perform();
+        true
+    }
+
+    /// Nothing is due just before the next event that no timer spoke of.
+    fn probe(&mut self, next: Instant) {
+        let before = next - Duration::from_nanos(1);
+        if before > self.now {
+            self.engine.handle_timeout(before);
+            let missed = self.engine.poll_action();
+            assert!(missed.is_none(), "no timer spoke of {missed:?}");
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Connected(connection) => self.engine.handle_connected(self.now, connection),
+            Event::Refused(connection) => {
+                self.connections.remove(&connection);
+                self.engine.handle_disconnected(self.now, connection, "refused".into());
+            }
+            Event::Closed(connection) => {
+                if self.connections.remove(&connection).is_some() {
+                    self.engine.handle_disconnected(self.now, connection, "closed".into());
+                }
+            }
+            Event::Answered(connection, frame) => self.deliver(connection, &frame),
+            Event::Written(connection, correlation_id) => {
+                if let Some(open) = self.connections.get_mut(&connection) {
+                    open.unanswered.retain(|(id, _)| *id != correlation_id);
+                    self.engine.handle_written(self.now, connection, correlation_id);
+                }
+            }
+            Event::Arrives(connection) => self.arrive(connection),
+            Event::Sealed(batch, sealed) => self.engine.handle_sealed(self.now, batch, sealed),
+        }
+    }
+
+    fn deliver(&mut self, connection: ConnectionId, frame: &Bytes) {
+        let Some(open) = self.connections.get_mut(&connection) else { return };
+        let correlation_id = i32::from_be_bytes(frame[..4].try_into().unwrap());
+        open.unanswered.retain(|(id, _)| *id != correlation_id);
+        frame.hash(&mut self.transcript);
+        self.engine.handle_frame(self.now, connection, frame);
+    }
+
+    fn arrive(&mut self, connection: ConnectionId) {
+        let Some(open) = self.connections.get_mut(&connection).filter(|open| !open.stuck) else {
+            return;
+        };
+        let Some(call) = open.arriving.pop_front() else { return };
+        let node = open.node;
+        match self.cluster.serve(node, &call) {
+            Reply::Answer(frame) => self.plan_answer(connection, frame),
+            Reply::AnswerAndClose(frame) => {
+                self.plan_answer(connection, frame);
+                self.plan(self.now + 2 * self.latency, Event::Closed(connection));
+            }
+            Reply::Nothing => {}
+            Reply::Stuck => {
+                self.connections.get_mut(&connection).unwrap().stuck = true;
+            }
+            Reply::Close => self.lose(connection, 0),
+        }
+    }
+
+    fn plan_answer(&mut self, connection: ConnectionId, frame: Bytes) {
+        let at = self.now + self.latency;
+        let Some(open) = self.connections.get_mut(&connection) else { return };
+        open.answers_last = open.answers_last.max(at);
+        let at = open.answers_last;
+        self.plan(at, Event::Answered(connection, frame));
+    }
+
+    fn plan(&mut self, at: Instant, event: Event) {
+        self.planned += 1;
+        self.events.insert((at, self.planned), event);
+    }
+
+    /// Ends a connection at once; the first `arrive` requests on their way still get through.
+    pub(super) fn lose(&mut self, connection: ConnectionId, arrive: usize) {
+        let Some(open) = self.connections.get_mut(&connection) else { return };
+        let node = open.node;
+        let arrive = if open.stuck { 0 } else { arrive };
+        let arrived: Vec<_> = open.arriving.drain(..).take(arrive).collect();
+        for call in arrived {
+            self.cluster.serve(node, &call);
+        }
+        self.happen(Event::Closed(connection));
+        self.perform();
+    }
+
+    /// Ends all connections to a node; what is on its way is lost.
+    pub(super) fn lose_node(&mut self, node: i32) {
+        for connection in self.connections_to(node) {
+            self.lose(connection, 0);
+        }
+    }
+
+    pub(super) fn connections_to(&self, node: i32) -> Vec<ConnectionId> {
+        let to = self.connections.iter().filter(|(_, open)| open.node == node);
+        to.map(|(connection, _)| *connection).collect()
+    }
+
+    pub(super) fn open_connections(&self) -> Vec<ConnectionId> {
+        self.connections.keys().copied().collect()
+    }
+
+    pub(super) fn perform(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Connect { connection, address } => self.connect(connection, &address.host),
+                Action::Transmit { connection, frame, report } => {
+                    self.transmit(connection, &frame, report);
+                }
+                Action::Close { connection } => self.close_connection(connection),
+                Action::Seal { batch, builder } => {
+                    let sealed = builder.seal(&mut Compressor::new(Compression::default()));
+                    if self.sealing.is_zero() {
+                        self.engine.handle_sealed(self.now, batch, sealed);
+                    } else {
+                        self.plan(self.now + self.sealing, Event::Sealed(batch, sealed));
+                    }
+                }
+                Action::Notice(notice) => self.notices.push(notice),
+            }
+        }
+        self.check_homes();
+    }
+
+    /// What was written arrives all the same, as far as the broker reads.
+    fn close_connection(&mut self, connection: ConnectionId) {
+        let Some(open) = self.connections.remove(&connection).filter(|open| !open.stuck) else {
+            return;
+        };
+        for call in open.arriving.iter().take(self.arrive_after_close) {
+            self.cluster.serve(open.node, call);
+        }
+    }
+
+    fn connect(&mut self, connection: ConnectionId, host: &str) {
+        let node = host.strip_prefix('b').unwrap().parse().unwrap();
+        (self.elapsed(), node).hash(&mut self.transcript);
+        self.dials.push((self.elapsed(), node));
+        let open = Connection {
+            node,
+            arrives_last: self.now,
+            answers_last: self.now,
+            arriving: VecDeque::new(),
+            stuck: false,
+            unanswered: VecDeque::new(),
+        };
+        self.connections.insert(connection, open);
+        let up = self.cluster.up.contains(&node);
+        let event = if up { Event::Connected(connection) } else { Event::Refused(connection) };
+        self.plan(self.now + self.latency, event);
+    }
+
+    fn transmit(&mut self, connection: ConnectionId, frame: &[Bytes], report: Option<i32>) {
+        let (at, elapsed) = (self.now + self.latency, self.elapsed());
+        let Some(open) = self.connections.get_mut(&connection) else { return };
+        let call = Call::read(frame);
+        (elapsed, frame).hash(&mut self.transcript);
+        let mut batches = call.batches();
+        if call.api == ApiKey::Produce {
+            let homes = batches.iter().map(|(topic, index, _)| (topic.clone(), *index)).collect();
+            open.unanswered.push_back((call.correlation_id, homes));
+        }
+        self.sent.push(Sent {
+            at: elapsed,
+            node: open.node,
+            connection,
+            api: call.api,
+            version: call.version,
+            batches: batches.drain(..).map(|(_, index, batch)| (index, batch)).collect(),
+        });
+        assert_eq!(report.is_some(), call.has_no_answer());
+        open.arriving.push_back(call);
+        open.arrives_last = open.arrives_last.max(at);
+        let at = open.arrives_last;
+        self.plan(at, Event::Arrives(connection));
+        if let Some(correlation_id) = report {
+            self.plan(self.now + ms(1), Event::Written(connection, correlation_id));
+        }
+    }
+
+    fn check_homes(&self) {
+        let mut homes = BTreeMap::new();
+        for (connection, open) in &self.connections {
+            assert!(open.unanswered.len() <= self.max_in_flight, "too much in flight");
+            for home in open.unanswered.iter().flat_map(|(_, homes)| homes) {
+                let other = homes.insert(home, connection);
+                assert!(other.is_none_or(|other| other == connection), "{home:?} has two homes");
+            }
+        }
+    }
+
+    /// Produce requests that were sent.
+    pub(super) fn produced(&self) -> Vec<&Sent> {
+        self.sent.iter().filter(|sent| sent.api == ApiKey::Produce).collect()
+    }
+
+    /// The stamps and values of the batches that were sent, in order, as `epoch:sequence value..`.
+    pub(super) fn batches_sent(&self) -> Vec<String> {
+        let batches = self.produced().into_iter().flat_map(|sent| &sent.batches);
+        let text = |(_, batch): &(i32, Batch)| {
+            let stamp = batch.stamp;
+            format!("{}:{} {}", stamp.epoch, stamp.base_sequence, batch.values.join(" "))
+        };
+        batches.map(text).collect()
+    }
+
+    /// Requests of one kind.
+    pub(super) fn count(&self, api: ApiKey) -> usize {
+        self.sent.iter().filter(|sent| sent.api == api).count()
+    }
+
+    /// A number that two runs share only if all went the same way.
+    pub(super) fn transcript(&self) -> u64 {
+        self.transcript.finish()
+    }
+}
+
+/// How a record ended, if it did.
+pub(super) fn outcome(record: &Completion) -> Option<Result<Delivered, DeliveryError>> {
+    match record.poll(&Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
