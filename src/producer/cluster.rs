@@ -278,3 +278,220 @@ impl Refresh {
         self.fruitless = self.fruitless.saturating_add(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(1);
+    const AGE: Duration = Duration::from_secs(300);
+
+    fn cluster() -> (Cluster, Instant) {
+        let mut cluster = Cluster::new(Refresh::new(AGE, Backoff::new(BASE, MAX)));
+        cluster.watch(&"t".into());
+        #[expect(clippy::disallowed_methods, reason = "a starting point; virtual from here on")]
+        (cluster, Instant::now())
+    }
+
+    /// Leader and epoch of each partition, as brokers 1 to 3 tell of topic `t`.
+    fn answer(id: u8, error: ErrorCode, leaders: &[(NodeId, i32)]) -> MetadataResponse {
+        let broker = |node_id| metadata::Broker {
+            node_id,
+            host: format!("b{node_id}"),
+            port: 9092,
+            rack: None,
+        };
+        let partition = |(index, (leader_id, leader_epoch)): (i32, &(NodeId, i32))| {
+            let (leader_id, leader_epoch) = (*leader_id, *leader_epoch);
+            let error = ErrorCode::NONE;
+            let (replica_count, isr_count) = (1, 1);
+            metadata::Partition { error, index, leader_id, leader_epoch, replica_count, isr_count }
+        };
+        MetadataResponse {
+            throttle_ms: 0,
+            brokers: (1..=3).map(broker).collect(),
+            cluster_id: None,
+            controller_id: 1,
+            topics: vec![metadata::Topic {
+                error,
+                name: Some("t".to_owned()),
+                id: [id; 16],
+                is_internal: false,
+                partitions: (0..).zip(leaders).map(partition).collect(),
+            }],
+            error: ErrorCode::NONE,
+        }
+    }
+
+    fn learn(cluster: &mut Cluster, now: Instant, leaders: &[(NodeId, i32)]) {
+        cluster.refresh.on_asked();
+        cluster.learn(now, answer(1, ErrorCode::NONE, leaders));
+    }
+
+    fn leaders(cluster: &Cluster) -> Vec<Option<NodeId>> {
+        cluster.topic("t").unwrap().partitions.iter().map(|view| view.leader).collect()
+    }
+
+    #[test]
+    fn a_lower_epoch_is_believed_only_when_it_is_told_six_times_in_a_row() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(2, 7)]);
+        for _ in 0..5 {
+            learn(&mut cluster, now, &[(1, 6)]);
+            assert_eq!(leaders(&cluster), [Some(2)]);
+        }
+        learn(&mut cluster, now, &[(2, 7)]);
+        for _ in 0..5 {
+            learn(&mut cluster, now, &[(1, 6)]);
+        }
+        assert_eq!(leaders(&cluster), [Some(2)], "the present epoch begins the count anew");
+        learn(&mut cluster, now, &[(1, 6)]);
+        assert_eq!(leaders(&cluster), [Some(1)]);
+    }
+
+    #[test]
+    fn a_broker_that_tells_no_epochs_is_believed() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(2, 7)]);
+        learn(&mut cluster, now, &[(1, -1)]);
+        assert_eq!(leaders(&cluster), [Some(1)]);
+    }
+
+    #[test]
+    fn errors_and_missing_partitions_take_nothing_back() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 0), (2, 0)]);
+        cluster.learn(now, answer(1, ErrorCode::LEADER_NOT_AVAILABLE, &[]));
+        assert_eq!(leaders(&cluster), [Some(1), Some(2)]);
+        assert_eq!(cluster.topic("t").unwrap().error, Some(ErrorCode::LEADER_NOT_AVAILABLE));
+        learn(&mut cluster, now, &[(3, 1)]);
+        assert_eq!(leaders(&cluster), [Some(3), Some(2)]);
+        learn(&mut cluster, now, &[(3, 1), (-1, 1)]);
+        assert_eq!(leaders(&cluster), [Some(3), None], "it has no leader now");
+    }
+
+    #[test]
+    fn an_answer_without_brokers_or_about_other_topics_changes_nothing() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 0)]);
+        let mut other = answer(1, ErrorCode::NONE, &[(2, 5)]);
+        other.brokers.clear();
+        other.topics[0].name = Some("u".to_owned());
+        assert!(cluster.learn(now, other).is_empty());
+        assert_eq!(cluster.addresses().count(), 3);
+        assert_eq!(leaders(&cluster), [Some(1)]);
+        assert!(cluster.topic("u").is_none());
+    }
+
+    #[test]
+    fn a_topic_with_another_id_is_another_topic_whose_epochs_begin_anew() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 7), (2, 7)]);
+        let changes = cluster.learn(now, answer(2, ErrorCode::NONE, &[(3, 0)]));
+        assert_eq!(changes, [("t".into(), TopicChange::Recreated)]);
+        assert_eq!(leaders(&cluster), [Some(3), None]);
+        let changes = cluster.learn(now, answer(0, ErrorCode::NONE, &[(3, 0)]));
+        assert_eq!(changes, [("t".into(), TopicChange::None)], "an older broker tells no ids");
+    }
+
+    #[test]
+    fn an_index_far_beyond_the_known_ones_reserves_nothing() {
+        let (mut cluster, now) = cluster();
+        let mut hostile = answer(1, ErrorCode::NONE, &[(1, 0), (1, 0)]);
+        hostile.topics[0].partitions[0].index = i32::MAX;
+        hostile.topics[0].partitions[1].index = -1;
+        cluster.learn(now, hostile);
+        assert!(leaders(&cluster).is_empty());
+    }
+
+    #[test]
+    fn a_hint_is_followed_if_it_is_newer_and_its_node_can_be_reached() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 3)]);
+        let address = || Some(Address { host: "b9".to_owned(), port: 1 });
+        assert!(!cluster.on_leader_hint("t", 0, (9, 4), None), "nobody knows where 9 is");
+        assert!(!cluster.on_leader_hint("t", 0, (2, 3), None), "no newer");
+        assert!(!cluster.on_leader_hint("t", 1, (2, 4), None));
+        assert!(!cluster.on_leader_hint("u", 0, (2, 4), None));
+        assert!(cluster.on_leader_hint("t", 0, (9, 4), address()));
+        assert_eq!((cluster.leader("t", 0), cluster.address(9)), (Some(9), address().as_ref()));
+        learn(&mut cluster, now, &[(1, 3)]);
+        assert_eq!(leaders(&cluster), [Some(9)], "metadata that is older");
+    }
+
+    #[test]
+    fn metadata_is_asked_for_at_once_then_by_age() {
+        let (mut cluster, now) = cluster();
+        assert!(cluster.refresh.is_due(now));
+        cluster.refresh.on_asked();
+        assert!(!cluster.refresh.is_due(now));
+        assert_eq!(cluster.refresh.next_at(), None);
+        cluster.learn(now, answer(1, ErrorCode::NONE, &[(1, 0)]));
+        assert_eq!(cluster.refresh.next_at(), Some(now + AGE));
+        assert!(!cluster.refresh.is_due(now + AGE - Duration::from_nanos(1)));
+        assert!(cluster.refresh.is_due(now + AGE));
+    }
+
+    #[test]
+    fn wishes_are_answered_together_once_a_pause_is_over() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 0)]);
+        cluster.refresh.want(now);
+        cluster.refresh.want(now + BASE / 2);
+        assert!(!cluster.refresh.is_due(now + BASE / 2));
+        assert_eq!(cluster.refresh.next_at(), Some(now + BASE));
+        assert!(cluster.refresh.is_due(now + BASE));
+        cluster.refresh.on_asked();
+        cluster.refresh.want(now + BASE);
+        cluster.learn(now + BASE, answer(1, ErrorCode::NONE, &[(1, 0)]));
+        let again = cluster.refresh.next_at();
+        assert_eq!(again, Some(now + 2 * BASE), "the answer may be older than the wish");
+    }
+
+    #[test]
+    fn pauses_grow_while_answers_leave_something_open() {
+        let (mut cluster, now) = cluster();
+        for millis in [100, 200, 400, 800, 1000, 1000] {
+            learn(&mut cluster, now, &[(-1, 0)]);
+            assert_eq!(cluster.refresh.next_at(), Some(now + Duration::from_millis(millis)));
+        }
+        learn(&mut cluster, now, &[(1, 0)]);
+        learn(&mut cluster, now, &[(-1, 1)]);
+        assert_eq!(cluster.refresh.next_at(), Some(now + BASE), "all was well in between");
+    }
+
+    #[test]
+    fn a_lost_question_is_asked_again_after_a_pause_even_if_the_news_is_old() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(1, 0)]);
+        let later = now + 2 * AGE;
+        assert!(cluster.refresh.is_due(later));
+        for millis in [100, 200, 400] {
+            cluster.refresh.on_asked();
+            cluster.refresh.on_lost(later);
+            let pause = Duration::from_millis(millis);
+            assert_eq!(cluster.refresh.next_at(), Some(later + pause));
+            assert!(!cluster.refresh.is_due(later) && cluster.refresh.is_due(later + pause));
+        }
+        cluster.refresh.on_lost(later);
+        assert!(cluster.refresh.is_due(later + MAX), "nothing was out, so nothing was lost");
+    }
+
+    #[test]
+    fn a_topic_named_for_the_first_time_waits_for_no_pause_and_only_once() {
+        let (mut cluster, now) = cluster();
+        learn(&mut cluster, now, &[(-1, 0)]);
+        cluster.watch(&"u".into());
+        assert!(cluster.refresh.is_due(now));
+        cluster.refresh.on_asked();
+        cluster.watch(&"u".into());
+        cluster.watch(&"v".into());
+        cluster.learn(now, answer(1, ErrorCode::NONE, &[(1, 0)]));
+        assert!(cluster.refresh.is_due(now), "v was not among the questions");
+        cluster.refresh.on_asked();
+        cluster.refresh.on_lost(now);
+        assert!(!cluster.refresh.is_due(now), "what was lost waits");
+        assert_eq!(cluster.watched().collect::<Vec<_>>(), ["t", "u", "v"]);
+    }
+}

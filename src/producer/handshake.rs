@@ -103,3 +103,162 @@ impl Versions {
         (version >= *ours.start() && version >= *theirs.start()).then_some(version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::api_versions_response::ApiVersion;
+    use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse as TheirResponse};
+    use kafka_protocol::protocol::{Decodable, Encodable, decode_request_header_from_buffer};
+
+    /// Metadata and Produce, and ApiVersions up to `max`.
+    fn everything(max: i16) -> Vec<(i16, i16, i16)> {
+        vec![(0, 0, 7), (3, 0, 8), (18, 0, max), (77, 1, 2)]
+    }
+
+    /// An answer in `version`.
+    fn answer(version: i16, code: ErrorCode, ranges: &[(i16, i16, i16)]) -> Bytes {
+        let range = |(key, min, max): &(i16, i16, i16)| {
+            let range = ApiVersion::default().with_api_key(*key);
+            range.with_min_version(*min).with_max_version(*max)
+        };
+        let response = TheirResponse::default()
+            .with_error_code(code.0)
+            .with_api_keys(ranges.iter().map(range).collect());
+        let mut body = Vec::new();
+        response.encode(&mut body, version).unwrap();
+        body.into()
+    }
+
+    /// The version that is asked with.
+    fn asked(handshake: &Handshake) -> i16 {
+        let mut frame = Bytes::from(handshake.request(5, "me").concat()).slice(4..);
+        let header = decode_request_header_from_buffer(&mut frame).unwrap();
+        assert_eq!((header.request_api_key, header.correlation_id), (18, 5));
+        let request = ApiVersionsRequest::decode(&mut frame, header.request_api_version).unwrap();
+        let named = header.request_api_version >= 3;
+        assert_eq!(request.client_software_name.as_str(), if named { "ottla" } else { "" });
+        header.request_api_version
+    }
+
+    fn versions(step: Step) -> Versions {
+        match step {
+            Step::Ready(versions) => versions,
+            Step::Ask => panic!("another question"),
+        }
+    }
+
+    const UNSUPPORTED: ErrorCode = ErrorCode::UNSUPPORTED_VERSION;
+
+    #[test]
+    fn a_broker_that_knows_our_version_is_asked_once() {
+        let mut handshake = Handshake::new();
+        let version = asked(&handshake);
+        assert_eq!(version, 4);
+        let body = answer(version, ErrorCode::NONE, &everything(4));
+        let versions = versions(handshake.answered(&body).unwrap());
+        assert_eq!(versions.choose(ApiKey::Produce), Some(7));
+        assert_eq!(versions.choose(ApiKey::Metadata), Some(8));
+        assert_eq!(versions.choose(ApiKey::InitProducerId), None);
+    }
+
+    #[test]
+    fn a_full_list_beside_the_refusal_needs_no_second_question() {
+        let mut handshake = Handshake::new();
+        let body = answer(0, UNSUPPORTED, &everything(3));
+        let versions = versions(handshake.answered(&body).unwrap());
+        assert_eq!(versions.choose(ApiKey::Produce), Some(7));
+    }
+
+    #[test]
+    fn a_broker_that_lists_only_api_versions_is_asked_again_in_its_version() {
+        let mut handshake = Handshake::new();
+        let step = handshake.answered(&answer(0, UNSUPPORTED, &[(18, 0, 2)])).unwrap();
+        assert!(matches!(step, Step::Ask));
+        assert_eq!(asked(&handshake), 2);
+        let body = answer(2, ErrorCode::NONE, &everything(2));
+        versions(handshake.answered(&body).unwrap());
+    }
+
+    #[test]
+    fn a_broker_that_lists_nothing_is_asked_again_in_version_0() {
+        let mut handshake = Handshake::new();
+        assert!(matches!(handshake.answered(&answer(0, UNSUPPORTED, &[])), Ok(Step::Ask)));
+        assert_eq!(asked(&handshake), 0);
+        versions(handshake.answered(&answer(0, ErrorCode::NONE, &everything(0))).unwrap());
+    }
+
+    #[test]
+    fn a_broker_that_dislikes_our_name_is_asked_again_without_it() {
+        let mut handshake = Handshake::new();
+        let body = answer(4, ErrorCode::INVALID_REQUEST, &[]);
+        assert!(matches!(handshake.answered(&body), Ok(Step::Ask)));
+        assert_eq!(asked(&handshake), 0);
+    }
+
+    #[test]
+    fn the_talk_ends_whatever_the_broker_says() {
+        let lists =
+            [&[][..], &[(18, 0, 4)], &[(18, 0, 3)], &[(18, 0, 1)], &[(18, 0, -1)], &[(3, 0, 9)]];
+        for first in lists {
+            for second in lists {
+                let mut handshake = Handshake::new();
+                let mut tried = asked(&handshake) + 1;
+                let mut answers = [first, second].into_iter().cycle();
+                loop {
+                    assert!(asked(&handshake) < tried, "each question is lower than the last");
+                    tried = asked(&handshake);
+                    let body = answer(0, UNSUPPORTED, answers.next().unwrap());
+                    match handshake.answered(&body) {
+                        Ok(Step::Ask) => {}
+                        Ok(Step::Ready(_)) => panic!("nothing was offered"),
+                        Err(error) => {
+                            assert!(matches!(error, HandshakeError::Refused(UNSUPPORTED)));
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_version_0_and_other_errors_are_final() {
+        let mut handshake = Handshake { tried: 0 };
+        let error = handshake.answered(&answer(0, UNSUPPORTED, &[])).unwrap_err();
+        assert!(matches!(error, HandshakeError::Refused(UNSUPPORTED)));
+        let mut handshake = Handshake::new();
+        let body = answer(4, ErrorCode::CLUSTER_AUTHORIZATION_FAILED, &[]);
+        let error = handshake.answered(&body).unwrap_err();
+        assert!(error.to_string().contains("CLUSTER_AUTHORIZATION_FAILED"), "{error}");
+        let error = Handshake::new().answered(&Bytes::from_static(b"HTTP/1.1")).unwrap_err();
+        assert!(matches!(error, HandshakeError::Decode(_)));
+    }
+
+    #[test]
+    fn a_broker_without_a_version_in_common_is_named_with_the_api() {
+        for (ranges, api) in [
+            (vec![(0, 3, 9)], ApiKey::Metadata),
+            (vec![(0, 0, 2), (3, 0, 9)], ApiKey::Produce),
+            (vec![(0, 99, 100), (3, 0, 9)], ApiKey::Produce),
+            (vec![(0, 7, 3), (3, 0, 9)], ApiKey::Produce),
+        ] {
+            let mut handshake = Handshake::new();
+            let error = handshake.answered(&answer(4, ErrorCode::NONE, &ranges)).unwrap_err();
+            assert!(
+                matches!(error, HandshakeError::NoCommonVersion(missing) if missing == api),
+                "{ranges:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_highest_common_version_is_chosen_within_a_cap() {
+        let body = answer(4, ErrorCode::NONE, &[(0, 3, 99), (3, 2, 2)]);
+        let versions = versions(Handshake::new().answered(&body).unwrap());
+        assert_eq!(versions.choose(ApiKey::Produce), Some(13));
+        assert_eq!(versions.choose_within(ApiKey::Produce, 12), Some(12));
+        assert_eq!(versions.choose_within(ApiKey::Produce, 2), None);
+        assert_eq!(versions.choose(ApiKey::Metadata), Some(2));
+    }
+}

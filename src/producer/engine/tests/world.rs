@@ -363,7 +363,6 @@ impl World {
                 Action::Notice(notice) => self.notices.push(notice),
             }
         }
-        self.check_homes();
     }
 
     /// What was written arrives all the same, as far as the broker reads.
@@ -416,6 +415,7 @@ impl World {
         open.arriving.push_back(call);
         open.arrives_last = open.arrives_last.max(at);
         let at = open.arrives_last;
+        self.check_homes();
         self.plan(at, Event::Arrives(connection));
         if let Some(correlation_id) = report {
             self.plan(self.now + ms(1), Event::Written(connection, correlation_id));
