@@ -2,7 +2,8 @@
 //!
 //! Decides nothing about a request's content. A connection serves one request after the other, as
 //! Kafka does, so answers leave in the order of the requests however many are sent ahead. Bytes that
-//! are no request end the connection. This is the only file of the broker that waits.
+//! are no request end the connection. A fault may break any of that. This is the only file of the
+//! broker that waits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::dispatch::{Api, Call, Reply};
-use super::faults::RequestFault;
+use super::faults::{Admission, AnswerFault, RequestFault};
 use crate::protocol::frame::FrameDecoder;
 
 /// Room made before each read of a socket.
@@ -87,7 +88,7 @@ async fn accept(id: i32, listener: TcpListener, connections: Connections, shared
                 let mut connections = lock(&connections);
                 while connections.try_join_next().is_some() {}
                 connections.spawn(async move {
-                    if let Err(error) = serve(stream, id, &shared).await {
+                    if let Err(error) = admit(stream, id, &shared).await {
                         tracing::debug!(node = id, %peer, %error, "connection ends");
                     }
                 });
@@ -100,17 +101,41 @@ async fn accept(id: i32, listener: TcpListener, connections: Connections, shared
     }
 }
 
+async fn admit(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
+    let admission = shared.lock().faults.admission(node);
+    match admission {
+        Admission::Serve => serve(stream, node, shared).await,
+        Admission::Hang => discard(&mut stream).await,
+        Admission::Close => Ok(()),
+    }
+}
+
 async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut held_back = Vec::new();
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut decoder = FrameDecoder::new(shared.request_size_max);
     loop {
         while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
-            let call = Call::decode(frame).map_err(invalid)?;
+            let call = Call::decode(frame, shared.profile).map_err(invalid)?;
             match answer(&call, node, shared).await {
                 Action::Reply(Reply::Frame(bytes, delay)) => {
                     pause(delay).await;
-                    stream.write_all(&bytes).await?;
+                    let fault = shared.lock().faults.take_answer(call.api);
+                    match fault {
+                        None => stream.write_all(&bytes).await?,
+                        Some(AnswerFault::AfterNext) => {
+                            held_back.push(bytes);
+                            continue;
+                        }
+                        Some(fault) => write_distorted(&mut stream, &bytes, fault).await?,
+                    }
+                    if let Some(AnswerFault::Cut(_)) = fault {
+                        return Ok(());
+                    }
+                    for late in held_back.drain(..) {
+                        stream.write_all(&late).await?;
+                    }
                 }
                 Action::Reply(Reply::Silent | Reply::NotYet) => {}
                 Action::Reply(Reply::Close) => return Ok(()),
@@ -133,6 +158,10 @@ async fn answer(call: &Call, node: i32, shared: &Shared) -> Action {
     let fault = {
         let mut state = shared.lock();
         *state.requests.entry(call.api).or_default() += 1;
+        if let Some(version) = call.served_version {
+            let highest = state.versions.entry(call.api).or_insert(version);
+            *highest = version.max(*highest);
+        }
         state.faults.take_request(call.api)
     };
     match fault {
@@ -171,6 +200,22 @@ async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
         Ok(reply) => reply,
         Err(_) => call.answer(&mut shared.lock(), node, true),
     }
+}
+
+/// Writes what a fault makes of an answer.
+async fn write_distorted(
+    stream: &mut TcpStream,
+    answer: &[u8],
+    fault: AnswerFault,
+) -> io::Result<()> {
+    if let AnswerFault::Trickle(size, interval) = fault {
+        for piece in answer.chunks(size.max(1)) {
+            stream.write_all(piece).await?;
+            pause(interval).await;
+        }
+        return Ok(());
+    }
+    stream.write_all(&fault.applied_to(answer)).await
 }
 
 /// Reads and forgets until the peer closes.

@@ -542,6 +542,9 @@ fn a_frame_of_any_bytes_is_decoded_or_refused_without_a_panic() {
         frame.put_i32(1);
         frame.put_i16(-1);
         frame.put_slice(&body);
-        drop(dispatch::Call::decode(frame.freeze()));
+        let frame = frame.freeze();
+        for profile in Profile::ALL {
+            drop(dispatch::Call::decode(frame.clone(), profile));
+        }
     });
 }
