@@ -192,3 +192,39 @@ impl Faults {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_bytes_leave_the_others_as_they_are() {
+        let answer = [0, 0, 0, 6, 0, 0, 0, 1, 7, 8];
+        for (fault, expected) in [
+            (AnswerFault::Cut(5), &[0, 0, 0, 6, 0][..]),
+            (AnswerFault::Cut(99), &answer),
+            (AnswerFault::Garble, &[0, 0, 0, 6, 0, 0, 0, 1, 255, 255]),
+            (AnswerFault::CorrelationId(-2), &[0, 0, 0, 6, 255, 255, 255, 254, 7, 8]),
+            (AnswerFault::Length(-1), &[255, 255, 255, 255, 0, 0, 0, 1, 7, 8]),
+            (AnswerFault::Repeat, &[answer, answer].concat()),
+            (AnswerFault::AfterNext, &answer),
+        ] {
+            assert_eq!(fault.applied_to(&answer), expected, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn faults_come_up_once_and_in_order_and_a_stale_topic_behind_them() {
+        let mut faults = Faults::default();
+        faults.add_metadata("a", MetadataFault::NoPartitions);
+        faults.stale_topics.insert("a".to_owned(), 3);
+        assert_eq!(faults.take_metadata("a"), Some(MetadataFault::NoPartitions));
+        assert_eq!(faults.take_metadata("a"), Some(MetadataFault::Stale(3)));
+        assert_eq!(faults.take_metadata("a"), Some(MetadataFault::Stale(3)));
+        assert_eq!(faults.take_metadata("b"), None);
+        faults.add_produce("a", 1, ProduceFault::OmitAnswer);
+        assert_eq!(faults.take_produce("a", 0), None);
+        assert_eq!(faults.take_produce("a", 1), Some(ProduceFault::OmitAnswer));
+        assert_eq!(faults.take_produce("a", 1), None);
+    }
+}

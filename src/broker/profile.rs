@@ -12,7 +12,6 @@
 //! unknown producer,            taken       taken       59          taken
 //!   sequence not 0
 //! record that is none          87          87          2           87
-//! format before v2             43          43          43          87
 //! disk full                    56          56          56          8
 //! log start offset             told        told        told        -1
 //! unknown topics               created     created     created     unknown
@@ -138,9 +137,6 @@ impl Profile {
         match (self, code) {
             // Before KIP-467 a record that is none was a kind of corruption.
             (Self::Kafka2, ErrorCode::INVALID_RECORD) => ErrorCode::CORRUPT_MESSAGE,
-            (Self::Redpanda, ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT) => {
-                ErrorCode::INVALID_RECORD
-            }
             _ => code,
         }
     }

@@ -6,5 +6,6 @@
 mod architecture;
 mod kcat;
 mod producer;
+mod profiles;
 mod program;
 mod real_kafka;
