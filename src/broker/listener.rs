@@ -7,9 +7,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -122,19 +124,8 @@ async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<
                 Action::Reply(Reply::Frame(bytes, delay)) => {
                     pause(delay).await;
                     let fault = shared.lock().faults.take_answer(call.api);
-                    match fault {
-                        None => stream.write_all(&bytes).await?,
-                        Some(AnswerFault::AfterNext) => {
-                            held_back.push(bytes);
-                            continue;
-                        }
-                        Some(fault) => write_distorted(&mut stream, &bytes, fault).await?,
-                    }
-                    if let Some(AnswerFault::Cut(_)) = fault {
+                    if send(&mut stream, bytes, fault, &mut held_back).await?.is_break() {
                         return Ok(());
-                    }
-                    for late in held_back.drain(..) {
-                        stream.write_all(&late).await?;
                     }
                 }
                 Action::Reply(Reply::Silent | Reply::NotYet) => {}
@@ -202,20 +193,35 @@ async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
     }
 }
 
-/// Writes what a fault makes of an answer.
-async fn write_distorted(
+/// Writes an answer, or what a fault makes of it, and behind it those that were held back for it.
+/// A break ends the connection.
+async fn send(
     stream: &mut TcpStream,
-    answer: &[u8],
-    fault: AnswerFault,
-) -> io::Result<()> {
-    if let AnswerFault::Trickle(size, interval) = fault {
-        for piece in answer.chunks(size.max(1)) {
-            stream.write_all(piece).await?;
-            pause(interval).await;
+    answer: Bytes,
+    fault: Option<AnswerFault>,
+    held_back: &mut Vec<Bytes>,
+) -> io::Result<ControlFlow<()>> {
+    match fault {
+        None => stream.write_all(&answer).await?,
+        Some(AnswerFault::AfterNext) => {
+            held_back.push(answer);
+            return Ok(ControlFlow::Continue(()));
         }
-        return Ok(());
+        Some(AnswerFault::Trickle(size, interval)) => {
+            for piece in answer.chunks(size.max(1)) {
+                stream.write_all(piece).await?;
+                pause(interval).await;
+            }
+        }
+        Some(fault) => stream.write_all(&fault.applied_to(&answer)).await?,
     }
-    stream.write_all(&fault.applied_to(answer)).await
+    for late in held_back.drain(..) {
+        stream.write_all(&late).await?;
+    }
+    Ok(match fault {
+        Some(AnswerFault::Cut(_)) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
 }
 
 /// Reads and forgets until the peer closes.

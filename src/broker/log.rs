@@ -17,8 +17,8 @@
 //!
 //! Kafka's `ProducerAppendInfo.checkSequence` says since 2.4 that a producer without an epoch, its
 //! records having been deleted perhaps, may write with any sequence number; before, it threw
-//! `UnknownProducerIdException`. A repeat that is not remembered is out of order: Kafka has thrown
-//! `DuplicateSequenceException` in no version since 1.0, and Redpanda compares first and last too.
+//! `UnknownProducerIdException`. A repeat that is not remembered is out of order: Kafka 3.9 and 4.4
+//! throw `DuplicateSequenceException` nowhere, and Redpanda compares first and last too.
 //!
 //! Spec: KIP-98, KIP-360.
 

@@ -72,7 +72,7 @@ async fn write_and_read(broker: &EmbeddedBroker, codec: Codec) {
     let accepted = broker.accepted(&topic);
     assert_eq!(accepted.len(), values.len());
     assert!(accepted.iter().all(|record| record.codec == codec), "{codec}");
-    let consume = ["-C", "-o", "beginning", "-e", "-q"];
+    let consume = ["-C", "-o", "beginning", "-e", "-q", "-X", "fetch.wait.max.ms=20"];
     let read = kcat(broker, &[&consume[..], &ask_versions].concat(), "").await;
     assert_eq!(lines(&read), lines(&sent), "{codec}");
 }

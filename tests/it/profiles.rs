@@ -1,7 +1,5 @@
 //! The producer against each broker that the embedded one passes for.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::time::Duration;
 
 use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, Profile};
