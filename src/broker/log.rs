@@ -369,8 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_among_the_last_five_batches_is_answered_as_at_first_and_an_older_one_is_out_of_order()
-     {
+    fn only_a_repeat_among_the_last_five_batches_is_answered_as_at_first() {
         let mut log = Log::new(RULES);
         for index in 0..6 {
             assert_eq!(append(&mut log, 0, index * 2, 2), Ok(i64::from(index) * 2));

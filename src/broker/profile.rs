@@ -175,6 +175,31 @@ mod tests {
     }
 
     #[test]
+    fn the_ranges_of_kafka_are_what_it_says_itself() {
+        for (profile, frame) in [
+            (
+                Profile::Kafka4,
+                &include_bytes!("../../tests/golden/responses/kafka-4.4.0/api-versions-v0.bin")[..],
+            ),
+            (
+                Profile::Kafka39,
+                include_bytes!("../../tests/golden/responses/kafka-3.9.2/api-versions-v0.bin"),
+            ),
+        ] {
+            // Correlation id, error code and count; then key, first and last version of each API.
+            let ranges = frame[10..].chunks_exact(6).map(|range| {
+                let [key, min, max] =
+                    [0, 2, 4].map(|at| i16::from_be_bytes([range[at], range[at + 1]]));
+                (key, (min, max))
+            });
+            let real: Vec<_> = ranges.collect();
+            for api in Api::ALL {
+                assert!(real.contains(&(api.key(), profile.real(api))), "{api:?} of {profile}");
+            }
+        }
+    }
+
+    #[test]
     fn kafka_2_has_no_flexible_version() {
         for (api, flexible_from) in [
             (Api::Produce, 9),

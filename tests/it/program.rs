@@ -243,7 +243,9 @@ fn the_development_broker_passes_for_the_broker_that_it_is_told_to() {
     let mut command = ottla(&["broker", "--listen", "127.0.0.1:0", "--profile", "redpanda"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Held to the end: a program whose output nobody takes ends.
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
     let mut stream = TcpStream::connect(line.trim_end().rsplit(' ').next().unwrap()).unwrap();
     // ApiVersions v99, which Redpanda answers with all of its eight APIs, Produce v0 to v7 first.
     stream.write_all(&[0, 0, 0, 8, 0, 18, 0, 99, 0, 0, 0, 1]).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! v1 throttle time; v3 flexible, and the client's software name and version, which are checked; v4
 //! allows features with a minimum of 0. The response header is never flexible. A version that is not
-//! served is answered as v0 with UNSUPPORTED_VERSION and what the profile lists then: by KIP-511 the
+//! served is answered as v0 with UNSUPPORTED_VERSION and what the profile lists then, by KIP-511 the
 //! range of this API.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
