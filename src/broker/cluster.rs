@@ -13,7 +13,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::log::{Log, LogLimits};
+use super::log::{Log, LogRules};
 use crate::protocol::ErrorCode;
 
 /// The leader of a partition that has none.
@@ -32,7 +32,7 @@ const PARTITIONS_MAX: usize = 100_000;
 pub(crate) struct TopicRules {
     pub(crate) partitions_default: i32,
     pub(crate) auto_create: bool,
-    pub(crate) log: LogLimits,
+    pub(crate) log: LogRules,
 }
 
 /// Everything that the brokers of one cluster know.
@@ -87,10 +87,17 @@ pub(crate) struct Topic {
 pub(crate) struct Partition {
     pub(crate) leader: i32,
     pub(crate) leader_epoch: i32,
+    /// The leader of each epoch before this one.
+    past_leaders: Vec<i32>,
     pub(crate) log: Log,
 }
 
 impl Partition {
+    /// The leader of an epoch that has passed.
+    pub(crate) fn past_leader(&self, epoch: i32) -> Option<i32> {
+        self.past_leaders.get(usize::try_from(epoch).ok()?).copied()
+    }
+
     /// Whether `node` may answer for this partition to a client that knows `epoch`, or
     /// `ANY_EPOCH`.
     pub(crate) fn check_leader(&self, node: i32, epoch: i32) -> Result<(), ErrorCode> {
@@ -263,6 +270,7 @@ impl Cluster {
             return Err(ErrorCode::BROKER_ID_NOT_REGISTERED);
         }
         let partition = self.partition_mut(TopicRef::Name(topic), partition)?;
+        partition.past_leaders.push(partition.leader);
         partition.leader = to_node;
         partition.leader_epoch += 1;
         Ok(())
@@ -291,6 +299,7 @@ impl Cluster {
         Partition {
             leader: leader.unwrap_or(NO_LEADER),
             leader_epoch: 0,
+            past_leaders: Vec::new(),
             log: Log::new(self.rules.log),
         }
     }
@@ -313,7 +322,11 @@ mod tests {
     use super::*;
 
     fn cluster(nodes: u16) -> Cluster {
-        let log = LogLimits { retention_bytes: 1000, inflated_size_max: 1000 };
+        let log = LogRules {
+            retention_bytes: 1000,
+            inflated_size_max: 1000,
+            refuses_unknown_producers: false,
+        };
         let rules = TopicRules { partitions_default: 1, auto_create: true, log };
         let endpoint = |port| Endpoint { host: "localhost".to_owned(), port };
         Cluster::new(rules, (0..nodes).map(endpoint).collect(), 1)

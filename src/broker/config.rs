@@ -1,8 +1,11 @@
 //! What the embedded broker is started with.
 //!
-//! Decides the defaults, which are Apache Kafka's where Kafka has the setting.
+//! Decides the defaults, which are Apache Kafka's where Kafka has the setting. What a profile means
+//! is its own file's.
 
 use std::net::{Ipv4Addr, SocketAddr};
+
+use super::Profile;
 
 /// Configuration of an [`EmbeddedBroker`](super::EmbeddedBroker).
 ///
@@ -15,6 +18,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BrokerConfig {
+    /// Which broker to pass for. Default: the newest Apache Kafka.
+    pub profile: Profile,
     /// Addresses that the first broker listens on; clients are told the first of them. Default:
     /// `127.0.0.1:0`, a free port of the loopback interface. The broker has neither TLS nor
     /// authentication: whoever reaches the address can write.
@@ -26,7 +31,8 @@ pub struct BrokerConfig {
     pub brokers: usize,
     /// Partitions of a topic that is created without a number. Default: 1.
     pub partitions: i32,
-    /// Whether asking for an unknown topic creates it. Default: true.
+    /// Whether asking for an unknown topic creates it. Default: the profile's, true for Kafka and
+    /// false for Redpanda.
     pub auto_create_topics: bool,
     /// Largest batch taken, compressed and with its header, in bytes: Kafka's `message.max.bytes`.
     /// Default: 1,048,588.
@@ -37,24 +43,49 @@ pub struct BrokerConfig {
     /// Bytes of batches that a partition keeps in memory; beyond it the oldest are dropped.
     /// Default: 256 MiB.
     pub retention_bytes: usize,
+    /// How closely compressed batches are looked at. Default: strict.
+    pub validation: Validation,
+}
+
+/// How closely compressed batches are looked at before they are stored. What consumers make of a
+/// batch that was not looked at is another matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Validation {
+    /// They are decompressed, and each record is checked, as Kafka does.
+    #[default]
+    Strict,
+    /// Only their headers are checked, as Redpanda did before 25.2 and does in its mode of that
+    /// name.
+    Legacy,
 }
 
 impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
+            profile: Profile::default(),
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             advertised_host: None,
             brokers: 1,
             partitions: 1,
-            auto_create_topics: true,
+            auto_create_topics: Profile::default().auto_creates_topics(),
             batch_size_max: 1_048_588,
             request_size_max: 100 << 20,
             retention_bytes: 256 << 20,
+            validation: Validation::default(),
         }
     }
 }
 
 impl BrokerConfig {
+    /// Sets the broker to pass for, and whether unknown topics are created to what is its default.
+    #[must_use]
+    pub const fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self.auto_create_topics = profile.auto_creates_topics();
+        self
+    }
+
     /// Sets the addresses of the first broker.
     #[must_use]
     pub fn with_listen(mut self, listen: impl IntoIterator<Item = SocketAddr>) -> Self {
@@ -94,6 +125,13 @@ impl BrokerConfig {
     #[must_use]
     pub const fn with_batch_size_max(mut self, batch_size_max: usize) -> Self {
         self.batch_size_max = batch_size_max;
+        self
+    }
+
+    /// Sets how closely compressed batches are looked at.
+    #[must_use]
+    pub const fn with_validation(mut self, validation: Validation) -> Self {
+        self.validation = validation;
         self
     }
 }

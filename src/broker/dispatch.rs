@@ -18,6 +18,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use super::State;
 use super::handlers::{Outcome, Scope, Serve, too_new_api_versions};
+use super::profile::Profile;
 use crate::protocol::{DecodeError, ErrorCode};
 
 /// An API that the embedded broker serves.
@@ -53,7 +54,7 @@ impl Api {
         self as i16
     }
 
-    /// The versions served.
+    /// The versions that the embedded broker knows. A profile may serve fewer of them.
     pub fn versions(self) -> RangeInclusive<i16> {
         match self {
             Self::Produce => ProduceRequest::SHAPE.versions,
@@ -93,14 +94,19 @@ pub(crate) enum RequestError {
 /// A request, decoded.
 pub(crate) struct Call {
     pub(crate) api: Api,
-    version: i16,
+    /// `None` if that of the request is not served, and it is refused in version 0.
+    pub(crate) served_version: Option<i16>,
+    profile: Profile,
     correlation_id: i32,
     request: Box<dyn Answer>,
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("api", &self.api).field("version", &self.version).finish()
+        f.debug_struct("Call")
+            .field("api", &self.api)
+            .field("served_version", &self.served_version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,24 +124,25 @@ pub(crate) enum Reply {
 }
 
 impl Call {
-    /// Decodes a frame.
+    /// Decodes a frame as `profile` does.
     ///
     /// # Errors
     ///
     /// `RequestError` when it is no request that the broker serves. Nothing but closing the
     /// connection says so: an answer would need the layout of an unknown request.
-    pub(crate) fn decode(frame: Bytes) -> Result<Self, RequestError> {
+    pub(crate) fn decode(frame: Bytes, profile: Profile) -> Result<Self, RequestError> {
         let mut front = &frame[..];
         let key = front.try_get_i16().map_err(|_| RequestError::Header)?;
         let version = front.try_get_i16().map_err(|_| RequestError::Header)?;
         let correlation_id = front.try_get_i32().map_err(|_| RequestError::Header)?;
         let api = Api::ALL.into_iter().find(|api| api.key() == key);
         let api = api.ok_or(RequestError::Api { key, version })?;
-        if !api.versions().contains(&version) {
+        if !profile.served(api).contains(&version) {
             // The one refusal that every client can read, since it is how versions are found.
             return match api {
                 Api::ApiVersions => {
-                    Ok(Self { api, version: 0, correlation_id, request: Box::new(TooNew) })
+                    let request = Box::new(TooNew);
+                    Ok(Self { api, served_version: None, profile, correlation_id, request })
                 }
                 _ => Err(RequestError::Api { key, version }),
             };
@@ -150,19 +157,24 @@ impl Call {
             Api::CreateTopics => decode::<CreateTopicsRequest>(frame, version)?,
             Api::InitProducerId => decode::<InitProducerIdRequest>(frame, version)?,
         };
-        Ok(Self { api, version, correlation_id, request })
+        Ok(Self { api, served_version: Some(version), profile, correlation_id, request })
     }
 
     /// Serves the request on `node`. `is_last_call` if it shall not wait any longer.
     pub(crate) fn answer(&self, state: &mut State, node: i32, is_last_call: bool) -> Reply {
-        let mut scope = Scope { state, node, version: self.version, is_last_call };
+        let mut scope = self.scope(state, node, is_last_call);
         self.request.answer(&mut scope, self.correlation_id)
     }
 
     /// The answer that says `code` and nothing else.
     pub(crate) fn refuse(&self, state: &mut State, node: i32, code: ErrorCode) -> Reply {
-        let scope = Scope { state, node, version: self.version, is_last_call: true };
+        let scope = self.scope(state, node, true);
         self.request.refuse(&scope, self.correlation_id, code)
+    }
+
+    fn scope<'a>(&self, state: &'a mut State, node: i32, is_last_call: bool) -> Scope<'a> {
+        let version = self.served_version.unwrap_or_default();
+        Scope { state, profile: self.profile, node, version, is_last_call }
     }
 
     /// How long it may wait.
@@ -220,11 +232,11 @@ struct TooNew;
 
 impl Answer for TooNew {
     fn answer(&self, scope: &mut Scope<'_>, correlation_id: i32) -> Reply {
-        encode(&too_new_api_versions(), scope.version, correlation_id, Duration::ZERO)
+        encode(&too_new_api_versions(scope.profile), scope.version, correlation_id, Duration::ZERO)
     }
 
     fn refuse(&self, scope: &Scope<'_>, correlation_id: i32, code: ErrorCode) -> Reply {
-        let response = too_new_api_versions().with_error_code(code.0);
+        let response = too_new_api_versions(scope.profile).with_error_code(code.0);
         encode(&response, scope.version, correlation_id, Duration::ZERO)
     }
 

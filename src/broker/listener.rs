@@ -2,13 +2,16 @@
 //!
 //! Decides nothing about a request's content. A connection serves one request after the other, as
 //! Kafka does, so answers leave in the order of the requests however many are sent ahead. Bytes that
-//! are no request end the connection. This is the only file of the broker that waits.
+//! are no request end the connection. A fault may break any of that. This is the only file of the
+//! broker that waits.
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -16,7 +19,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::dispatch::{Api, Call, Reply};
-use super::faults::RequestFault;
+use super::faults::{Admission, AnswerFault, RequestFault};
 use crate::protocol::frame::FrameDecoder;
 
 /// Room made before each read of a socket.
@@ -87,7 +90,7 @@ async fn accept(id: i32, listener: TcpListener, connections: Connections, shared
                 let mut connections = lock(&connections);
                 while connections.try_join_next().is_some() {}
                 connections.spawn(async move {
-                    if let Err(error) = serve(stream, id, &shared).await {
+                    if let Err(error) = admit(stream, id, &shared).await {
                         tracing::debug!(node = id, %peer, %error, "connection ends");
                     }
                 });
@@ -100,17 +103,30 @@ async fn accept(id: i32, listener: TcpListener, connections: Connections, shared
     }
 }
 
+async fn admit(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
+    let admission = shared.lock().faults.admission(node);
+    match admission {
+        Admission::Serve => serve(stream, node, shared).await,
+        Admission::Hang => discard(&mut stream).await,
+        Admission::Close => Ok(()),
+    }
+}
+
 async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut held_back = Vec::new();
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut decoder = FrameDecoder::new(shared.request_size_max);
     loop {
         while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
-            let call = Call::decode(frame).map_err(invalid)?;
+            let call = Call::decode(frame, shared.profile).map_err(invalid)?;
             match answer(&call, node, shared).await {
                 Action::Reply(Reply::Frame(bytes, delay)) => {
                     pause(delay).await;
-                    stream.write_all(&bytes).await?;
+                    let fault = shared.lock().faults.take_answer(call.api);
+                    if send(&mut stream, bytes, fault, &mut held_back).await?.is_break() {
+                        return Ok(());
+                    }
                 }
                 Action::Reply(Reply::Silent | Reply::NotYet) => {}
                 Action::Reply(Reply::Close) => return Ok(()),
@@ -133,6 +149,10 @@ async fn answer(call: &Call, node: i32, shared: &Shared) -> Action {
     let fault = {
         let mut state = shared.lock();
         *state.requests.entry(call.api).or_default() += 1;
+        if let Some(version) = call.served_version {
+            let highest = state.versions.entry(call.api).or_insert(version);
+            *highest = version.max(*highest);
+        }
         state.faults.take_request(call.api)
     };
     match fault {
@@ -171,6 +191,37 @@ async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
         Ok(reply) => reply,
         Err(_) => call.answer(&mut shared.lock(), node, true),
     }
+}
+
+/// Writes an answer, or what a fault makes of it, and behind it those that were held back for it.
+/// A break ends the connection.
+async fn send(
+    stream: &mut TcpStream,
+    answer: Bytes,
+    fault: Option<AnswerFault>,
+    held_back: &mut Vec<Bytes>,
+) -> io::Result<ControlFlow<()>> {
+    match fault {
+        None => stream.write_all(&answer).await?,
+        Some(AnswerFault::AfterNext) => {
+            held_back.push(answer);
+            return Ok(ControlFlow::Continue(()));
+        }
+        Some(AnswerFault::Trickle(size, interval)) => {
+            for piece in answer.chunks(size.max(1)) {
+                stream.write_all(piece).await?;
+                pause(interval).await;
+            }
+        }
+        Some(fault) => stream.write_all(&fault.applied_to(&answer)).await?,
+    }
+    for late in held_back.drain(..) {
+        stream.write_all(&late).await?;
+    }
+    Ok(match fault {
+        Some(AnswerFault::Cut(_)) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
 }
 
 /// Reads and forgets until the peer closes.

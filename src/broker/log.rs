@@ -10,9 +10,15 @@
 //!   higher epoch                     must start at sequence 0
 //!   exactly one of the last 5        stored already: its offset again, no error
 //!   first = last + 1 (mod 2^31)      stored
-//!   lies wholly before that          DUPLICATE_SEQUENCE_NUMBER
 //!   anything else                    OUT_OF_ORDER_SEQUENCE_NUMBER
+//!   no state                         stored, whatever the sequence; by rule only if it is 0, or else
+//!                                    UNKNOWN_PRODUCER_ID
 //! ```
+//!
+//! Kafka's `ProducerAppendInfo.checkSequence` says since 2.4 that a producer without an epoch, its
+//! records having been deleted perhaps, may write with any sequence number; before, it threw
+//! `UnknownProducerIdException`. A repeat that is not remembered is out of order: Kafka 3.9 and 4.4
+//! throw `DuplicateSequenceException` nowhere, and Redpanda compares first and last too.
 //!
 //! Spec: KIP-98, KIP-360.
 
@@ -31,17 +37,20 @@ const BATCHES_REMEMBERED: usize = 5;
 /// Producers that a partition remembers; the one that wrote longest ago is forgotten first.
 const PRODUCERS_MAX: usize = 10_000;
 
-/// How much a log keeps, and how far a stored batch may inflate.
+/// What a log keeps, and whom it takes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LogLimits {
+pub(crate) struct LogRules {
     pub(crate) retention_bytes: usize,
+    /// Bytes that the records of a stored batch may inflate to.
     pub(crate) inflated_size_max: usize,
+    /// Whether a producer without a state must begin at sequence 0.
+    pub(crate) refuses_unknown_producers: bool,
 }
 
 /// The batches of a partition, in order of their offsets.
 #[derive(Debug)]
 pub(crate) struct Log {
-    limits: LogLimits,
+    rules: LogRules,
     batches: VecDeque<StoredBatch>,
     /// Sum of the batches' sizes.
     bytes: usize,
@@ -87,9 +96,9 @@ pub(crate) struct Found {
 }
 
 impl Log {
-    pub(crate) fn new(limits: LogLimits) -> Self {
+    pub(crate) fn new(rules: LogRules) -> Self {
         Self {
-            limits,
+            rules,
             batches: VecDeque::new(),
             bytes: 0,
             start_offset: 0,
@@ -170,7 +179,7 @@ impl Log {
         self.find_by_timestamp(latest)
     }
 
-    /// Every record kept.
+    /// Every record kept that can be read.
     pub(crate) fn records(&self, partition: i32) -> Vec<AcceptedRecord> {
         let mut out = Vec::new();
         for batch in &self.batches {
@@ -191,11 +200,20 @@ impl Log {
         out
     }
 
+    /// Forgets every producer's epoch and sequence.
+    pub(crate) fn forget_producers(&mut self) {
+        self.producers.clear();
+    }
+
     /// The offset of the batch, if it is stored already.
     fn judge(&self, batch: &CheckedBatch) -> Result<Option<i64>, Refusal> {
         let ProducerStamp { producer_id, epoch, base_sequence: first } = batch.stamp;
         let Some(state) = self.producers.get(&producer_id) else {
-            return Ok(None);
+            if first == 0 || !self.rules.refuses_unknown_producers {
+                return Ok(None);
+            }
+            let message = format!("producer {producer_id} is not known, and begins at {first}");
+            return Err(Refusal::new(ErrorCode::UNKNOWN_PRODUCER_ID, message));
         };
         if epoch < state.epoch {
             let message =
@@ -217,15 +235,7 @@ impl Log {
             return Ok(Some(same.offset));
         }
         let expected = state.recent.back().map_or(0, |span| advance(span.last, 1));
-        if first == expected {
-            return Ok(None);
-        }
-        if is_before(first, expected) && is_before(last, expected) {
-            let message =
-                format!("producer {producer_id} sent sequence {first} to {last} long ago");
-            return Err(Refusal::new(ErrorCode::DUPLICATE_SEQUENCE_NUMBER, message));
-        }
-        out_of_order(expected)
+        if first == expected { Ok(None) } else { out_of_order(expected) }
     }
 
     fn remember(&mut self, batch: &CheckedBatch) {
@@ -254,7 +264,7 @@ impl Log {
     }
 
     fn drop_oldest(&mut self) {
-        while self.bytes > self.limits.retention_bytes && self.batches.len() > 1 {
+        while self.bytes > self.rules.retention_bytes && self.batches.len() > 1 {
             if let Some(batch) = self.batches.pop_front() {
                 self.bytes -= batch.bytes.len();
                 self.start_offset = batch.last_offset + 1;
@@ -277,7 +287,7 @@ impl Log {
         batch: &StoredBatch,
         mut each: impl FnMut(i64, i64, super::records::RecordView<'_>),
     ) {
-        let inflated_size_max = self.limits.inflated_size_max;
+        let inflated_size_max = self.rules.inflated_size_max;
         for_each_record(&batch.bytes, batch.codec, inflated_size_max, |timestamp, record| {
             each(batch.base_offset + i64::from(record.offset_delta), timestamp, record);
         });
@@ -298,21 +308,20 @@ const fn advance(sequence: i32, count: i32) -> i32 {
     sequence.wrapping_add(count) & i32::MAX
 }
 
-/// Whether `sequence` is less than half the circle behind `expected`.
-const fn is_before(sequence: i32, expected: i32) -> bool {
-    let distance = expected.wrapping_sub(sequence) & i32::MAX;
-    0 < distance && distance < 1 << 30
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Validation;
     use crate::broker::validate::{Rules, check};
     use crate::protocol::compression::Compressor;
     use crate::protocol::record::Content;
     use crate::protocol::record_batch::{BatchBuilder, BatchLimits};
 
-    const LIMITS: LogLimits = LogLimits { retention_bytes: 1 << 20, inflated_size_max: 1 << 20 };
+    const RULES: LogRules = LogRules {
+        retention_bytes: 1 << 20,
+        inflated_size_max: 1 << 20,
+        refuses_unknown_producers: false,
+    };
 
     fn batch(stamp: ProducerStamp, timestamps: &[i64]) -> CheckedBatch {
         let limits = BatchLimits { bytes_max: 1 << 20, records_max: 1000 };
@@ -322,8 +331,12 @@ mod tests {
         }
         let sealed = builder.seal(&mut Compressor::new(Codec::None.into()));
         let bytes = Bytes::from([&sealed.header(stamp)[..], sealed.body()].concat());
-        let rules =
-            Rules { produce_version: 9, batch_size_max: 1 << 20, inflated_size_max: 1 << 20 };
+        let rules = Rules {
+            produce_version: 9,
+            batch_size_max: 1 << 20,
+            inflated_size_max: 1 << 20,
+            validation: Validation::Strict,
+        };
         check(Some(&bytes), &rules).unwrap()
     }
 
@@ -335,7 +348,7 @@ mod tests {
     #[test]
     fn offsets_follow_each_other_and_are_written_into_the_batch_under_a_checksum_that_still_holds()
     {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         let plain = batch(ProducerStamp::NONE, &[1, 2]);
         assert_eq!(log.append(&plain, 4).unwrap(), 0);
         assert_eq!(log.append(&plain, 5).unwrap(), 2);
@@ -349,30 +362,45 @@ mod tests {
 
     #[test]
     fn an_unknown_producer_may_begin_anywhere_and_must_go_on_from_there() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         assert_eq!(append(&mut log, 3, 100, 2), Ok(0));
         assert_eq!(append(&mut log, 3, 103, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
         assert_eq!(append(&mut log, 3, 102, 1), Ok(2));
     }
 
     #[test]
-    fn a_repeat_among_the_last_five_batches_is_answered_as_at_first_and_an_older_one_by_46() {
-        let mut log = Log::new(LIMITS);
+    fn only_a_repeat_among_the_last_five_batches_is_answered_as_at_first() {
+        let mut log = Log::new(RULES);
         for index in 0..6 {
             assert_eq!(append(&mut log, 0, index * 2, 2), Ok(i64::from(index) * 2));
         }
         for index in 1..6 {
             assert_eq!(append(&mut log, 0, index * 2, 2), Ok(i64::from(index) * 2));
         }
-        assert_eq!(append(&mut log, 0, 0, 2), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
-        assert_eq!(append(&mut log, 0, 10, 1), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 0, 0, 2), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 0, 10, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
         assert_eq!(append(&mut log, 0, 10, 3), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
         assert_eq!(log.next_offset(), 12);
     }
 
     #[test]
+    fn forgotten_producers_go_on_anywhere_or_by_rule_only_from_zero() {
+        for (refuses_unknown_producers, expected) in
+            [(false, Ok(2)), (true, Err(ErrorCode::UNKNOWN_PRODUCER_ID))]
+        {
+            let mut log = Log::new(LogRules { refuses_unknown_producers, ..RULES });
+            assert_eq!(append(&mut log, 0, 0, 2), Ok(0));
+            log.forget_producers();
+            assert_eq!(append(&mut log, 0, 2, 2), expected);
+        }
+        let mut log = Log::new(LogRules { refuses_unknown_producers: true, ..RULES });
+        assert_eq!(append(&mut log, 5, 0, 2), Ok(0));
+        assert_eq!(append(&mut log, 5, 2, 2), Ok(2));
+    }
+
+    #[test]
     fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         assert_eq!(append(&mut log, 1, 0, 3), Ok(0));
         assert_eq!(append(&mut log, 2, 3, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
         assert_eq!(append(&mut log, 2, 0, 1), Ok(3));
@@ -382,17 +410,17 @@ mod tests {
 
     #[test]
     fn sequence_numbers_wrap_to_zero_also_within_a_batch() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         assert_eq!(append(&mut log, 0, i32::MAX - 1, 1), Ok(0));
         assert_eq!(append(&mut log, 0, i32::MAX, 2), Ok(1));
         assert_eq!(append(&mut log, 0, i32::MAX, 2), Ok(1), "a repeat");
         assert_eq!(append(&mut log, 0, 1, 1), Ok(3));
-        assert_eq!(append(&mut log, 0, i32::MAX, 1), Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER));
+        assert_eq!(append(&mut log, 0, i32::MAX, 1), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
     }
 
     #[test]
     fn producers_without_an_id_are_not_compared() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         let plain = batch(ProducerStamp::NONE, &[0]);
         assert_eq!(log.append(&plain, 0).unwrap(), 0);
         assert_eq!(log.append(&plain, 0).unwrap(), 1);
@@ -400,7 +428,7 @@ mod tests {
 
     #[test]
     fn reading_takes_whole_batches_and_the_first_even_if_it_is_too_large() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         let plain = batch(ProducerStamp::NONE, &[0, 0]);
         let size = plain.bytes.len();
         for _ in 0..3 {
@@ -415,7 +443,7 @@ mod tests {
 
     #[test]
     fn times_are_found_by_record() {
-        let mut log = Log::new(LIMITS);
+        let mut log = Log::new(RULES);
         assert_eq!(log.find_latest_timestamp(), None);
         log.append(&batch(ProducerStamp::NONE, &[10, 30]), 0).unwrap();
         log.append(&batch(ProducerStamp::NONE, &[20, 25]), 0).unwrap();
@@ -431,12 +459,12 @@ mod tests {
     fn the_oldest_batches_go_when_memory_is_full_but_never_the_last() {
         let plain = batch(ProducerStamp::NONE, &[0]);
         let retention_bytes = plain.bytes.len() * 2;
-        let mut log = Log::new(LogLimits { retention_bytes, ..LIMITS });
+        let mut log = Log::new(LogRules { retention_bytes, ..RULES });
         for _ in 0..5 {
             log.append(&plain, 0).unwrap();
         }
         assert_eq!((log.start_offset(), log.next_offset()), (3, 5));
-        let mut tiny = Log::new(LogLimits { retention_bytes: 1, ..LIMITS });
+        let mut tiny = Log::new(LogRules { retention_bytes: 1, ..RULES });
         tiny.append(&plain, 0).unwrap();
         assert_eq!(tiny.records(0).len(), 1);
     }

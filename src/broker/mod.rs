@@ -30,6 +30,7 @@
 //! validate    (Produce) bytes -> checked batch, or the code that Kafka refuses it with
 //! log         (Produce) sequence and epoch of its producer, offset, storage
 //! cluster     topics, leaders, nodes          faults   what a test wants to go wrong
+//! profile     which broker's versions, codes and habits
 //! ```
 //!
 //! Nothing here uses the encoders or decoders of the producer's messages and batches: a mistake of
@@ -39,7 +40,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -47,7 +47,10 @@ use tokio::sync::watch;
 use crate::protocol::ErrorCode;
 
 mod config;
-pub use config::BrokerConfig;
+pub use config::{BrokerConfig, Validation};
+
+mod profile;
+pub use profile::{Profile, UnknownProfile};
 
 mod listener;
 
@@ -66,7 +69,9 @@ mod log;
 mod cluster;
 
 mod faults;
-pub use faults::{ProduceFault, RequestFault};
+pub use faults::{Admission, AnswerFault, MetadataFault, ProduceFault, RequestFault};
+
+mod hooks;
 
 #[cfg(test)]
 mod tests;
@@ -74,7 +79,7 @@ mod tests;
 use cluster::{Cluster, Endpoint, TopicRef, TopicRules};
 use faults::Faults;
 use listener::{Node, bind_next};
-use log::LogLimits;
+use log::LogRules;
 
 /// A cluster of brokers in this process. Ends with [`shutdown`](Self::shutdown), or when dropped.
 #[derive(Debug)]
@@ -92,6 +97,7 @@ pub(crate) struct Shared {
     /// Told whenever a waiting consumer should look again.
     changes: watch::Sender<()>,
     request_size_max: usize,
+    profile: Profile,
 }
 
 impl Shared {
@@ -106,8 +112,11 @@ pub(crate) struct State {
     cluster: Cluster,
     faults: Faults,
     requests: BTreeMap<Api, u64>,
+    /// The highest of each API that was served.
+    versions: BTreeMap<Api, i16>,
     batch_size_max: usize,
     inflated_size_max: usize,
+    validation: Validation,
 }
 
 impl EmbeddedBroker {
@@ -151,11 +160,14 @@ impl EmbeddedBroker {
                 cluster: Cluster::new(topic_rules(config), endpoints, random_seed()),
                 faults: Faults::default(),
                 requests: BTreeMap::new(),
+                versions: BTreeMap::new(),
                 batch_size_max: config.batch_size_max,
                 inflated_size_max: config.request_size_max,
+                validation: config.validation,
             }),
             changes: watch::Sender::new(()),
             request_size_max: config.request_size_max,
+            profile: config.profile,
         });
         let node = |(id, listeners)| (id, Node::start(id, listeners, &shared));
         let nodes = Mutex::new((1..).zip(listeners).map(node).collect());
@@ -198,7 +210,8 @@ impl EmbeddedBroker {
     }
 
     /// What was stored in a topic, by partition and offset: the truth to compare a client's claims
-    /// with. Empty for a topic that does not exist.
+    /// with. Empty for a topic that does not exist. Batches that no consumer can read, which
+    /// [`Validation::Legacy`] lets pass, are left out.
     pub fn accepted(&self, topic: &str) -> Vec<AcceptedRecord> {
         let state = self.shared.lock();
         let Ok((_, topic)) = state.cluster.topic(TopicRef::Name(topic)) else {
@@ -263,27 +276,9 @@ impl EmbeddedBroker {
         self.shared.lock().requests.clone()
     }
 
-    /// Lets something go wrong with the next batch for a partition that has no fault before it.
-    /// Faults queue up; each is used once.
-    pub fn inject(&self, topic: &str, partition: i32, fault: ProduceFault) {
-        self.shared.lock().faults.add_produce(topic, partition, fault);
-    }
-
-    /// Lets something go wrong with the next request of an API that has no fault before it.
-    pub fn inject_request(&self, api: Api, fault: RequestFault) {
-        self.shared.lock().faults.add_request(api, fault);
-    }
-
-    /// Asks producers to wait so long between requests, from the next answer on (KIP-219). Nothing
-    /// is done to those that do not; zero ends it.
-    pub fn throttle(&self, pause: Duration) {
-        let pause_ms = i32::try_from(pause.as_millis()).unwrap_or(i32::MAX);
-        self.shared.lock().faults.throttle_ms = pause_ms;
-    }
-
-    /// Forgets the faults that have not come up, and the throttle.
-    pub fn clear_faults(&self) {
-        self.shared.lock().faults.clear();
+    /// The highest version of each API that was served so far: what clients have settled on.
+    pub fn versions(&self) -> BTreeMap<Api, i16> {
+        self.shared.lock().versions.clone()
     }
 
     /// Ends when every port and connection is closed.
@@ -329,9 +324,10 @@ fn topic_rules(config: &BrokerConfig) -> TopicRules {
     TopicRules {
         partitions_default: config.partitions,
         auto_create: config.auto_create_topics,
-        log: LogLimits {
+        log: LogRules {
             retention_bytes: config.retention_bytes,
             inflated_size_max: config.request_size_max,
+            refuses_unknown_producers: config.profile.refuses_unknown_producers(),
         },
     }
 }

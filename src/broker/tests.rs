@@ -27,6 +27,10 @@ use crate::protocol::compression::Compressor;
 use crate::protocol::record::Content;
 use crate::protocol::record_batch::{BatchBuilder, BatchLimits, ProducerStamp};
 
+mod faults;
+
+mod profiles;
+
 const SOON: Duration = Duration::from_secs(10);
 
 struct Client {
@@ -92,6 +96,10 @@ async fn start(brokers: usize) -> EmbeddedBroker {
     EmbeddedBroker::start(BrokerConfig::default().with_brokers(brokers)).await.unwrap()
 }
 
+async fn start_as(profile: Profile) -> EmbeddedBroker {
+    EmbeddedBroker::start(BrokerConfig::default().with_profile(profile)).await.unwrap()
+}
+
 fn batch(value: &[u8], stamp: ProducerStamp) -> Bytes {
     let mut builder = BatchBuilder::new(BatchLimits { bytes_max: 1 << 20, records_max: 10 });
     builder.try_append(5, &Content { value: Some(value), ..Content::default() });
@@ -127,76 +135,6 @@ fn fetch(topic: &str, id: Uuid, offset: i64) -> FetchRequest {
 
 fn values(broker: &EmbeddedBroker, topic: &str) -> Vec<Bytes> {
     broker.accepted(topic).into_iter().map(|record| record.value.unwrap()).collect()
-}
-
-#[tokio::test]
-async fn every_version_of_every_api_is_answered_in_its_own_layout() {
-    let broker = start(1).await;
-    broker.create_topic("a", 1).unwrap();
-    let mut client = Client::connect(&broker, 1).await;
-    let by_name = MetadataRequestTopic::default().with_name(Some(topic_name("a")));
-    let metadata = MetadataRequest::default().with_topics(Some(vec![by_name]));
-    let id = client.ask(&metadata, 12).await.unwrap().topics[0].topic_id;
-    for version in Api::Metadata.versions() {
-        let response = client.ask(&metadata, version).await.unwrap();
-        assert_eq!(response.topics[0].partitions[0].leader_id, 1);
-    }
-    for version in Api::Produce.versions() {
-        let mut request = produce("a", b"v");
-        request.topic_data[0].topic_id = id;
-        let response = client.ask(&request, version).await.unwrap();
-        assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "v{version}");
-    }
-    for version in Api::Fetch.versions() {
-        let response = client.ask(&fetch("a", id, 0), version).await.unwrap();
-        assert!(!response.responses[0].partitions[0].records.as_ref().unwrap().is_empty());
-    }
-    for version in Api::ListOffsets.versions() {
-        let partition = ListOffsetsPartition::default().with_timestamp(-1);
-        let topic =
-            ListOffsetsTopic::default().with_name(topic_name("a")).with_partitions(vec![partition]);
-        let request = ListOffsetsRequest::default().with_topics(vec![topic]);
-        let response = client.ask(&request, version).await.unwrap();
-        assert_eq!(response.topics[0].partitions[0].offset, 11);
-    }
-    for version in Api::CreateTopics.versions() {
-        let topic = CreatableTopic::default()
-            .with_name(topic_name(&format!("new-{version}")))
-            .with_num_partitions(2)
-            .with_replication_factor(1);
-        let request = CreateTopicsRequest::default().with_topics(vec![topic]);
-        assert_eq!(client.ask(&request, version).await.unwrap().topics[0].error_code, 0);
-        let again = client.ask(&request, version).await.unwrap().topics[0].error_code;
-        assert_eq!(again, ErrorCode::TOPIC_ALREADY_EXISTS.0);
-    }
-    let request = InitProducerIdRequest::default().with_transactional_id(None);
-    for version in Api::InitProducerId.versions() {
-        assert_eq!(client.ask(&request, version).await.unwrap().error_code, 0);
-    }
-    for version in Api::ApiVersions.versions() {
-        let request = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str(if version < 3 {
-                ""
-            } else {
-                "a"
-            }))
-            .with_client_software_version(StrBytes::from_static_str(if version < 3 {
-                ""
-            } else {
-                "1"
-            }));
-        assert_eq!(client.ask(&request, version).await.unwrap().api_keys.len(), Api::ALL.len());
-    }
-    for version in Api::FindCoordinator.versions() {
-        let key = StrBytes::from_static_str("group");
-        let request = match version {
-            ..4 => FindCoordinatorRequest::default().with_key(key),
-            _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![key]),
-        };
-        let response = client.ask(&request, version).await.unwrap();
-        let node = response.coordinators.first().map_or(response.node_id, |found| found.node_id);
-        assert_eq!(node, 1);
-    }
 }
 
 #[tokio::test]
@@ -269,19 +207,6 @@ async fn requests_sent_ahead_are_answered_in_their_order() {
         let offset = response.responses[0].partition_responses[0].base_offset;
         assert_eq!(offset, i64::from(index));
     }
-}
-
-#[tokio::test]
-async fn a_version_too_new_is_answered_as_v0_with_the_range() {
-    let broker = start(1).await;
-    let mut client = Client::connect(&broker, 1).await;
-    client.send_frame(&[0, 18, 0, 99, 0, 0, 0, 7, 1, 2, 3]).await;
-    let (correlation_id, response) = client.receive::<ApiVersionsResponse>(0).await.unwrap();
-    assert_eq!((correlation_id, response.error_code), (7, ErrorCode::UNSUPPORTED_VERSION.0));
-    let [range] = &response.api_keys[..] else { panic!("{response:?}") };
-    assert_eq!((range.api_key, range.min_version, range.max_version), (18, 0, 4));
-    let unnamed = client.ask(&ApiVersionsRequest::default(), 3).await.unwrap();
-    assert_eq!(unnamed.error_code, ErrorCode::INVALID_REQUEST.0);
 }
 
 #[tokio::test]
@@ -410,50 +335,6 @@ async fn a_fetch_waits_for_records_and_no_longer_than_it_wants() {
 }
 
 #[tokio::test]
-async fn each_produce_fault_comes_up_once_and_in_order() {
-    let broker = start(1).await;
-    broker.create_topic("a", 1).unwrap();
-    for fault in [
-        ProduceFault::Refuse(ErrorCode(9999)),
-        ProduceFault::StoreAndAnswer(ErrorCode::REQUEST_TIMED_OUT),
-        ProduceFault::DisconnectBefore,
-        ProduceFault::DisconnectAfter,
-    ] {
-        broker.inject("a", 0, fault);
-    }
-    let mut client = Client::connect(&broker, 1).await;
-    assert_eq!(client.produce(&produce("a", b"1")).await.error_code, 9999);
-    let unsure = client.produce(&produce("a", b"2")).await.error_code;
-    assert_eq!(unsure, ErrorCode::REQUEST_TIMED_OUT.0);
-    for value in [b"3", b"4"] {
-        assert!(client.ask(&produce("a", value), 9).await.is_none());
-        client = Client::connect(&broker, 1).await;
-    }
-    assert_eq!(client.produce(&produce("a", b"5")).await.base_offset, 2);
-    assert_eq!(values(&broker, "a"), [&b"2"[..], b"4", b"5"]);
-}
-
-#[tokio::test]
-async fn request_faults_refuse_disconnect_and_fall_silent() {
-    let broker = start(1).await;
-    let mut client = Client::connect(&broker, 1).await;
-    let request = InitProducerIdRequest::default().with_transactional_id(None);
-    let refuse = RequestFault::Refuse(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
-    broker.inject_request(Api::InitProducerId, refuse);
-    let refused = client.ask(&request, 4).await.unwrap().error_code;
-    assert_eq!(refused, ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0);
-    broker.inject_request(Api::InitProducerId, RequestFault::Delay(Duration::from_millis(1)));
-    assert_eq!(client.ask(&request, 4).await.unwrap().error_code, 0);
-    broker.inject_request(Api::InitProducerId, RequestFault::Silence);
-    client.send(&request, 4).await;
-    let silence = timeout(Duration::from_millis(50), client.stream.read_u8()).await;
-    assert!(silence.is_err());
-    let mut client = Client::connect(&broker, 1).await;
-    broker.inject_request(Api::InitProducerId, RequestFault::Disconnect);
-    assert!(client.ask(&request, 4).await.is_none());
-}
-
-#[tokio::test]
 async fn a_stopped_node_is_left_out_and_comes_back_on_its_port() {
     let broker = start(2).await;
     broker.create_topic("a", 2).unwrap();
@@ -490,17 +371,6 @@ async fn brokers_beyond_the_first_take_the_ports_behind_it() {
     let ports: Vec<_> = broker.bootstrap().iter().map(port).collect();
     assert_eq!(ports[0], free.port());
     assert!(ports[0] < ports[1] && ports[1] < ports[2], "{ports:?}");
-}
-
-#[tokio::test]
-async fn a_throttle_is_told_to_producers() {
-    let broker = start(1).await;
-    broker.create_topic("a", 1).unwrap();
-    broker.throttle(Duration::from_millis(500));
-    let mut client = Client::connect(&broker, 1).await;
-    assert_eq!(client.ask(&produce("a", b"v"), 9).await.unwrap().throttle_time_ms, 500);
-    broker.clear_faults();
-    assert_eq!(client.ask(&produce("a", b"v"), 9).await.unwrap().throttle_time_ms, 0);
 }
 
 #[tokio::test]
@@ -542,6 +412,9 @@ fn a_frame_of_any_bytes_is_decoded_or_refused_without_a_panic() {
         frame.put_i32(1);
         frame.put_i16(-1);
         frame.put_slice(&body);
-        drop(dispatch::Call::decode(frame.freeze()));
+        let frame = frame.freeze();
+        for profile in Profile::ALL {
+            drop(dispatch::Call::decode(frame.clone(), profile));
+        }
     });
 }

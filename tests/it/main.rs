@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod architecture;
+mod faults;
 mod kcat;
 mod producer;
+mod profiles;
 mod program;
 mod real_kafka;

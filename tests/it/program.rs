@@ -238,6 +238,29 @@ async fn a_topic_is_read_back_decoded_or_as_it_is() {
     assert_eq!(text(&missing.stderr), "ottla: topic \"nope\" does not exist\n");
 }
 
+#[test]
+fn the_development_broker_passes_for_the_broker_that_it_is_told_to() {
+    let mut command = ottla(&["broker", "--listen", "127.0.0.1:0", "--profile", "redpanda"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    // Held to the end: a program whose output nobody takes ends.
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    let mut stream = TcpStream::connect(line.trim_end().rsplit(' ').next().unwrap()).unwrap();
+    // ApiVersions v99, which Redpanda answers with all of its eight APIs, Produce v0 to v7 first.
+    stream.write_all(&[0, 0, 0, 8, 0, 18, 0, 99, 0, 0, 0, 1]).unwrap();
+    let mut answer = [0; 20];
+    stream.read_exact(&mut answer).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answer[8..], [0, 35, 0, 0, 0, 8, 0, 0, 0, 0, 0, 7]);
+
+    let unknown = run(ottla(&["broker", "--profile", "kafka1"]), "");
+    let message = text(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(2), "{message}");
+    assert!(message.contains("invalid value 'kafka1' for '--profile <NAME>'"), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_says_why_in_one_sentence() {
     let broker = broker().await;

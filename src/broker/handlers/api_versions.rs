@@ -2,13 +2,15 @@
 //!
 //! v1 throttle time; v3 flexible, and the client's software name and version, which are checked; v4
 //! allows features with a minimum of 0. The response header is never flexible. A version that is not
-//! served is answered as v0 with UNSUPPORTED_VERSION and the range of this API (KIP-511).
+//! served is answered as v0 with UNSUPPORTED_VERSION and what the profile lists then, by KIP-511 the
+//! range of this API.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::{Outcome, Scope, Serve};
 use crate::broker::dispatch::Api;
+use crate::broker::profile::Profile;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 
@@ -24,7 +26,7 @@ impl Serve for ApiVersionsRequest {
         if scope.version >= 3 && !names.into_iter().all(|name| is_software_name(name)) {
             return Outcome::Answer(self.refuse(scope, ErrorCode::INVALID_REQUEST));
         }
-        let keys = Api::ALL.into_iter().map(advertised).collect();
+        let keys = advertised(scope.profile, &Api::ALL);
         Outcome::Answer(ApiVersionsResponse::default().with_api_keys(keys))
     }
 
@@ -34,21 +36,21 @@ impl Serve for ApiVersionsRequest {
 }
 
 /// The answer to a version that is not served.
-pub(crate) fn too_new() -> ApiVersionsResponse {
+pub(crate) fn too_new(profile: Profile) -> ApiVersionsResponse {
     ApiVersionsResponse::default()
         .with_error_code(ErrorCode::UNSUPPORTED_VERSION.0)
-        .with_api_keys(vec![advertised(Api::ApiVersions)])
+        .with_api_keys(advertised(profile, profile.listed_when_too_new()))
 }
 
-fn advertised(api: Api) -> ApiVersion {
-    let served = api.versions();
-    // librdkafka takes a broker that does not list Produce v0 for one that cannot compress, so Kafka
-    // 4 lists versions that it no longer serves (KAFKA-18659). So do we.
-    let min = if api == Api::Produce { 0 } else { *served.start() };
-    ApiVersion::default()
-        .with_api_key(api.key())
-        .with_min_version(min)
-        .with_max_version(*served.end())
+fn advertised(profile: Profile, apis: &[Api]) -> Vec<ApiVersion> {
+    let versions = |api: &Api| {
+        let range = profile.advertised(*api);
+        ApiVersion::default()
+            .with_api_key(api.key())
+            .with_min_version(*range.start())
+            .with_max_version(*range.end())
+    };
+    apis.iter().map(versions).collect()
 }
 
 /// KIP-511: letters, digits, dots and hyphens, and neither of the latter at an end.

@@ -12,7 +12,9 @@ use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcome, Scope, Serve};
+use crate::broker::State;
 use crate::broker::cluster::{Cluster, NO_LEADER, Topic, TopicRef, topic_name};
+use crate::broker::faults::MetadataFault;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 
@@ -35,14 +37,20 @@ impl Serve for MetadataRequest {
     };
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<MetadataResponse> {
-        let cluster = &mut scope.state.cluster;
+        let State { cluster, faults, .. } = &mut *scope.state;
         let may_create = self.allow_auto_topic_creation && cluster.auto_creates_topics();
-        let topics = match &self.topics {
+        let mut topics: Vec<_> = match &self.topics {
             Some(topics) if !topics.is_empty() || scope.version > 0 => {
                 topics.iter().map(|topic| one_topic(topic, cluster, may_create)).collect()
             }
             _ => cluster.topics().map(|(name, topic)| describe(name, topic, cluster)).collect(),
         };
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            let name = topic.name.as_ref().map_or("", |name| name.as_str());
+            if let Some(fault) = faults.take_metadata(name) {
+                distort(topic, &fault, cluster);
+            }
+        }
         Outcome::Answer(response(cluster).with_topics(topics))
     }
 
@@ -123,6 +131,37 @@ fn describe(name: &str, topic: &Topic, cluster: &Cluster) -> MetadataResponseTop
         .with_name(Some(topic_name(name)))
         .with_topic_id(topic.id)
         .with_partitions(partitions)
+}
+
+/// Makes the description of a topic as wrong as a fault says.
+fn distort(topic: &mut MetadataResponseTopic, fault: &MetadataFault, cluster: &Cluster) {
+    let id = topic.topic_id;
+    let partitions = &mut topic.partitions;
+    match fault {
+        MetadataFault::Refuse(code) => {
+            topic.error_code = code.0;
+            partitions.clear();
+        }
+        MetadataFault::NoPartitions => partitions.clear(),
+        MetadataFault::Omit(omitted) => {
+            partitions.retain(|partition| !omitted.contains(&partition.partition_index));
+        }
+        MetadataFault::Leaderless(leaderless) => partitions
+            .iter_mut()
+            .filter(|partition| leaderless.contains(&partition.partition_index))
+            .for_each(|partition| {
+                partition.error_code = ErrorCode::LEADER_NOT_AVAILABLE.0;
+                partition.leader_id = BrokerId(NO_LEADER);
+            }),
+        MetadataFault::Stale(epoch) => partitions.iter_mut().for_each(|partition| {
+            let known = cluster.partition(TopicRef::Id(id), partition.partition_index).ok();
+            if let Some(leader) = known.and_then(|partition| partition.past_leader(*epoch)) {
+                partition.error_code = ErrorCode::NONE.0;
+                partition.leader_id = BrokerId(leader);
+                partition.leader_epoch = *epoch;
+            }
+        }),
+    }
 }
 
 /// Versions before 12 cannot leave the name out, so a topic without one has an empty name.

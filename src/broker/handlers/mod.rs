@@ -8,6 +8,7 @@ use std::time::Duration;
 use kafka_protocol::protocol::Request;
 
 use super::State;
+use super::profile::Profile;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::Shape;
 
@@ -49,6 +50,8 @@ pub(crate) trait Serve: Request {
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) state: &'a mut State,
+    /// The broker to pass for.
+    pub(crate) profile: Profile,
     /// The node that was asked.
     pub(crate) node: i32,
     /// Version of the request.

@@ -80,7 +80,7 @@ impl Serve for ProduceRequest {
 
     fn refuse(&self, _: &Scope<'_>, code: ErrorCode) -> ProduceResponse {
         let refusal = Refusal::new(code, code.to_string());
-        each_partition(self, |_, data| refused(data.index, &refusal))
+        each_partition(self, |_, data| [refused(data.index, &refusal)])
     }
 }
 
@@ -121,19 +121,17 @@ fn append_all(
     let mut response = each_partition(request, |topic, data| {
         let topic = topic_ref(topic, scope.version);
         let fault = faults.next().flatten();
-        let answer = append(topic, data, fault, scope)
+        let mut answer = append(topic, data, fault, scope)
             .unwrap_or_else(|refusal| refused(data.index, &refusal));
-        if answer.error_code != ErrorCode::NOT_LEADER_OR_FOLLOWER.0 || scope.version < LEADERS_SINCE
+        let is_elsewhere = answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
+        if is_elsewhere
+            && scope.version >= LEADERS_SINCE
+            && let Some(leader) = current_leader(topic, data.index, scope)
         {
-            return answer;
+            leaders.push(leader.leader_id);
+            answer.current_leader = leader;
         }
-        match current_leader(topic, data.index, scope) {
-            Some(leader) => {
-                leaders.push(leader.leader_id);
-                answer.with_current_leader(leader)
-            }
-            None => answer,
-        }
+        distorted(answer, fault)
     });
     leaders.sort_unstable();
     leaders.dedup();
@@ -156,29 +154,50 @@ fn append(
         produce_version: scope.version,
         batch_size_max: scope.state.batch_size_max,
         inflated_size_max: scope.state.inflated_size_max,
+        validation: scope.state.validation,
     };
+    if scope.state.faults.is_disk_full {
+        return Err(refuse(scope.profile.disk_full()));
+    }
     let partition = scope.state.cluster.partition_mut(topic, data.index).map_err(refuse)?;
     partition.check_leader(scope.node, ANY_EPOCH).map_err(refuse)?;
-    let batch = validate::check(data.records.as_ref(), &rules)?;
+    let batch = validate::check(data.records.as_ref(), &rules).map_err(|refusal| {
+        let code = scope.profile.refusal(refusal.code);
+        Refusal { code, ..refusal }
+    })?;
     let base_offset = partition.log.append(&batch, partition.leader_epoch)?;
     if let Some(ProduceFault::StoreAndAnswer(code)) = fault {
         return Err(refuse(code));
     }
+    let log_start = Some(partition.log.start_offset()).filter(|_| scope.profile.tells_log_start());
     Ok(PartitionProduceResponse::default()
         .with_index(data.index)
         .with_base_offset(base_offset)
         .with_log_append_time_ms(-1)
-        .with_log_start_offset(partition.log.start_offset()))
+        .with_log_start_offset(log_start.unwrap_or(-1)))
+}
+
+/// What the response has for a partition: its answer, unless a fault adds or omits.
+fn distorted(
+    answer: PartitionProduceResponse,
+    fault: Option<ProduceFault>,
+) -> Vec<PartitionProduceResponse> {
+    match fault {
+        Some(ProduceFault::OmitAnswer) => Vec::new(),
+        Some(ProduceFault::RepeatAnswer) => vec![answer.clone(), answer],
+        Some(ProduceFault::StrayAnswer) => vec![answer.clone().with_index(i32::MAX), answer],
+        _ => vec![answer],
+    }
 }
 
 /// A response with what `answer` makes of each partition, in the order of the request.
-fn each_partition(
+fn each_partition<A: IntoIterator<Item = PartitionProduceResponse>>(
     request: &ProduceRequest,
-    mut answer: impl FnMut(&TopicProduceData, &PartitionProduceData) -> PartitionProduceResponse,
+    mut answer: impl FnMut(&TopicProduceData, &PartitionProduceData) -> A,
 ) -> ProduceResponse {
     let mut topics = Vec::new();
     for topic in &request.topic_data {
-        let partitions = topic.partition_data.iter().map(|data| answer(topic, data)).collect();
+        let partitions = topic.partition_data.iter().flat_map(|data| answer(topic, data)).collect();
         topics.push(
             TopicProduceResponse::default()
                 .with_name(topic.name.clone())
