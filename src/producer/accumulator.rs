@@ -165,7 +165,7 @@ impl Accumulator {
         if !routes.partitions.is_empty() {
             return self.place(topic, &routes, now, record, reserved);
         }
-        let completion = Arc::new(BatchCompletion::default());
+        let completion = Arc::new(BatchCompletion::single());
         routes.homeless.push_back(Homeless {
             record: record.into(),
             now,
@@ -542,12 +542,15 @@ mod tests {
     }
 
     fn settle_at(batch: &OpenBatch, base_offset: i64) {
-        batch.completion.settle(Ok(Acknowledged {
-            topic: "t".into(),
-            partition: 0,
-            base_offset: Some(base_offset),
-            log_append_time: None,
-        }));
+        batch.completion.settle(
+            0..batch.builder.count(),
+            Ok(Acknowledged {
+                topic: "t".into(),
+                partition: 0,
+                base_offset: Some(base_offset),
+                log_append_time: None,
+            }),
+        );
     }
 
     #[test]

@@ -114,6 +114,16 @@ impl Budget {
         !self.lock().waiters.is_empty()
     }
 
+    /// Bytes there are.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Those who wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiters.len()
+    }
+
     /// Bytes taken.
     pub(super) fn used(&self) -> usize {
         self.lock().used
@@ -133,11 +143,12 @@ impl Budget {
     /// Serves the front of the queue as far as the free bytes go.
     fn grant(&self, state: &mut State) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while let Some(waiter) =
-            state.waiters.pop_front_if(|waiter| waiter.size <= self.limit - state.used)
+        while let Some(next) = state.waiters.front()
+            && next.size <= self.limit - state.used
         {
-            state.used += waiter.size;
-            wakers.extend(waiter.end(Ok(())));
+            state.used += next.size;
+            wakers.extend(next.end(Ok(())));
+            state.waiters.pop_front();
         }
         wakers
     }

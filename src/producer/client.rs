@@ -9,6 +9,7 @@ use super::completion::{Completion, Delivered, DeliveryError, DeliveryListener, 
 use super::config::{ConfigError, ProducerConfig};
 use super::driver::{self, Command, Driver};
 use super::engine::Engine;
+use super::meters::{Meters, ProducerMetrics};
 use super::record::{OwnedRecord, Record};
 use crate::protocol::record_batch::BatchLimits;
 use std::hash::{BuildHasher, RandomState};
@@ -46,6 +47,8 @@ struct Shared {
     commands: UnboundedSender<Command>,
     record_size_max: usize,
     max_block: Duration,
+    meters: Arc<Meters>,
+    batch_size: usize,
 }
 
 impl Producer {
@@ -66,16 +69,19 @@ impl Producer {
         let budget = Arc::new(Budget::new(config.buffer_memory));
         let bell = Arc::new(Notify::new());
         let (commands, inbox) = unbounded_channel();
+        let now = driver::now().instant;
+        let engine =
+            Engine::new(now, config.clone(), Arc::clone(&accumulator), Arc::clone(&budget), seed);
         let shared = Arc::new(Shared {
-            accumulator: Arc::clone(&accumulator),
-            budget: Arc::clone(&budget),
+            accumulator,
+            budget,
             bell: Arc::clone(&bell),
             commands,
             record_size_max: config.record_size_max,
             max_block: config.max_block,
+            meters: engine.meters(),
+            batch_size: config.batch_size,
         });
-        let now = driver::now().instant;
-        let engine = Engine::new(now, config.clone(), accumulator, budget, seed);
         drop(Driver::new(engine, &config, bell, inbox).spawn(&runtime));
         Ok(Self { shared })
     }
@@ -181,12 +187,15 @@ impl Producer {
                 Err(error) => ends.failed.push((index, error)),
             }
         }
-        for (first, run) in runs {
-            match run.end().await {
-                Ok(_) => ends.delivered += u64::from(run.count()),
-                Err(error) => {
-                    let indices = first..first + run.count() as usize;
-                    ends.failed.extend(indices.map(|index| (index, error.clone().into())));
+        for (mut first, mut run) in runs {
+            while let Some((count, end)) = run.next_end().await {
+                let indices = first..first + count as usize;
+                first = indices.end;
+                match end {
+                    Ok(()) => ends.delivered += u64::from(count),
+                    Err(error) => {
+                        ends.failed.extend(indices.map(|index| (index, error.clone().into())));
+                    }
                 }
             }
         }
@@ -243,9 +252,22 @@ impl Producer {
         }
     }
 
-    /// Bytes of records that the producer holds.
-    pub fn buffered_bytes(&self) -> usize {
-        self.shared.budget.used()
+    /// Gives up every record that has not ended, those on their way included: they end as
+    /// [`DeliveryError::Abandoned`], or [`DeliveryError::Unknown`] if they may be in the log. The
+    /// producer goes on.
+    pub fn purge(&self) {
+        // An error means that the driver has ended, and with it every record.
+        let _ = self.shared.commands.send(Command::Purge);
+    }
+
+    /// The producer's figures at this moment.
+    pub fn metrics(&self) -> ProducerMetrics {
+        let mut metrics = self.shared.meters.read(driver::now().instant);
+        metrics.buffered_bytes = self.shared.budget.used();
+        metrics.buffer_limit_bytes = self.shared.budget.limit();
+        metrics.waiting_sends = self.shared.budget.waiting();
+        metrics.batch_bytes_max = self.shared.batch_size;
+        metrics
     }
 }
 

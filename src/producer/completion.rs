@@ -8,6 +8,7 @@
 
 use crate::protocol::ErrorCode;
 use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -78,8 +79,22 @@ pub enum DeliveryError {
         #[source]
         cause: Option<Cause>,
     },
-    /// The producer was closed or dropped before the record was sent. It is not in the log.
-    #[error("topic {topic:?}: the producer was closed before the record was sent")]
+    /// Another record of the same batch was refused, and the batch with it (KIP-467). This one is
+    /// not in the log, and can be sent again.
+    #[error(
+        "topic {topic:?} partition {partition}: the broker refused another record of the batch, \
+         {code}: send this one again"
+    )]
+    Spoiled {
+        /// Its topic.
+        topic: Arc<str>,
+        /// Its partition.
+        partition: i32,
+        /// The broker's reason against the other record.
+        code: ErrorCode,
+    },
+    /// The producer was closed, dropped or purged before the record was sent. It is not in the log.
+    #[error("topic {topic:?}: the producer gave the record up before it was sent")]
     Abandoned {
         /// Its topic.
         topic: Arc<str>,
@@ -188,6 +203,7 @@ impl Acknowledged {
         Self { base_offset: self.base_offset.map(|base| base + i64::from(first)), ..self }
     }
 
+    /// One record of the run.
     fn record(&self, index: u32) -> Delivered {
         Delivered {
             topic: Arc::clone(&self.topic),
@@ -198,7 +214,8 @@ impl Acknowledged {
     }
 }
 
-/// The shared end of a batch's records.
+/// The shared end of a batch's records. Mostly they end together; those of a batch that is split,
+/// or in which only some are refused, end in runs.
 #[derive(Debug, Default)]
 pub(super) struct BatchCompletion {
     progress: Mutex<Progress>,
@@ -206,7 +223,9 @@ pub(super) struct BatchCompletion {
 
 #[derive(Debug, Default)]
 struct Progress {
-    outcome: Option<Outcome>,
+    ends: Vec<End>,
+    /// Records of the batch; `None` while it takes more.
+    count: Option<u32>,
     /// By record index; filled as far as futures were polled.
     record_wakers: Vec<Option<Waker>>,
     batch_wakers: Vec<Waker>,
@@ -214,6 +233,35 @@ struct Progress {
     forwards: Vec<(u32, Arc<BatchCompletion>)>,
     /// Records whose end someone wants to be told instead of waiting for it.
     listeners: Vec<(u32, Listener)>,
+}
+
+/// How a run of records ended.
+#[derive(Debug, Clone)]
+struct End {
+    records: Range<u32>,
+    outcome: Outcome,
+}
+
+impl End {
+    fn record(&self, index: u32) -> Result<Delivered, DeliveryError> {
+        self.outcome.clone().map(|run| run.record(index - self.records.start))
+    }
+
+    /// The outcome of the run's records from `first` on.
+    fn from(&self, first: u32) -> Outcome {
+        self.outcome.clone().map(|run| run.from(first - self.records.start))
+    }
+}
+
+impl Progress {
+    fn end_of(&self, index: u32) -> Option<&End> {
+        self.ends.iter().find(|end| end.records.contains(&index))
+    }
+
+    fn is_over(&self) -> bool {
+        let ended: u32 = self.ends.iter().map(|end| end.records.end - end.records.start).sum();
+        self.count == Some(ended)
+    }
 }
 
 /// Is told how a record ended.
@@ -258,32 +306,48 @@ impl Listener {
 }
 
 impl BatchCompletion {
-    /// Ends the batch. Only the first outcome counts.
-    pub(super) fn settle(&self, outcome: Outcome) {
+    /// The completion of one record that has no batch yet.
+    pub(super) fn single() -> Self {
+        let completion = Self::default();
+        completion.close(1);
+        completion
+    }
+
+    /// The batch takes no more records than these.
+    pub(super) fn close(&self, count: u32) {
+        self.lock().count = Some(count);
+    }
+
+    /// Ends records of the batch, in a row. For each, only the first outcome counts.
+    pub(super) fn settle(&self, records: Range<u32>, outcome: Outcome) {
         let mut progress = self.lock();
-        if progress.outcome.is_some() {
+        if progress.end_of(records.start).is_some() {
             return;
         }
-        let Progress { record_wakers, batch_wakers, forwards, listeners, .. } =
-            std::mem::take(&mut *progress);
-        progress.outcome = Some(outcome.clone());
+        let end = End { records: records.clone(), outcome };
+        progress.ends.push(end.clone());
+        let mut wakers = std::mem::take(&mut progress.batch_wakers);
+        let waiting = progress.record_wakers.len();
+        let (from, to) = (records.start as usize, records.end as usize);
+        let ended = &mut progress.record_wakers[from.min(waiting)..to.min(waiting)];
+        wakers.extend(ended.iter_mut().filter_map(Option::take));
+        let forwards = take_those_of(&records, &mut progress.forwards);
+        let listeners = take_those_of(&records, &mut progress.listeners);
         drop(progress);
         // Wakers and listeners run foreign code: never under the lock.
-        for waker in record_wakers.into_iter().flatten().chain(batch_wakers) {
-            waker.wake();
-        }
-        for (index, completion) in forwards {
-            completion.settle(outcome.clone().map(|batch| batch.from(index)));
+        wakers.into_iter().for_each(Waker::wake);
+        for (index, single) in forwards {
+            single.settle(0..1, end.from(index));
         }
         for (index, listener) in listeners {
-            listener.tell(outcome.clone().map(|batch| batch.record(index)));
+            listener.tell(end.record(index));
         }
     }
 
     /// Ends `single`, a completion of one record, as this batch's record of `index` ends.
     pub(super) fn forward(&self, index: u32, single: Arc<Self>) {
         let mut progress = self.lock();
-        debug_assert!(progress.outcome.is_none(), "records join a batch before it is sent");
+        debug_assert!(progress.ends.is_empty(), "records join a batch before it is sent");
         progress.forwards.push((index, single));
     }
 
@@ -293,8 +357,8 @@ impl BatchCompletion {
         context: &Context<'_>,
     ) -> Poll<Result<Delivered, DeliveryError>> {
         let mut progress = self.lock();
-        if let Some(outcome) = &progress.outcome {
-            return Poll::Ready(outcome.clone().map(|batch| batch.record(index)));
+        if let Some(end) = progress.end_of(index) {
+            return Poll::Ready(end.record(index));
         }
         let slot = index as usize;
         if progress.record_wakers.len() <= slot {
@@ -307,11 +371,19 @@ impl BatchCompletion {
         Poll::Pending
     }
 
-    /// Ready once the batch has ended, with how its records from `first` on did.
-    fn poll_run(&self, first: u32, context: &Context<'_>) -> Poll<Outcome> {
+    /// Ready once the record of `first` has ended, with how it and those that ended alongside it,
+    /// before `until`, did.
+    fn poll_run(
+        &self,
+        records: &Range<u32>,
+        context: &Context<'_>,
+    ) -> Poll<(u32, Result<(), DeliveryError>)> {
         let mut progress = self.lock();
-        match &progress.outcome {
-            Some(outcome) => Poll::Ready(outcome.clone().map(|batch| batch.from(first))),
+        match progress.end_of(records.start) {
+            Some(end) => {
+                let count = end.records.end.min(records.end) - records.start;
+                Poll::Ready((count, end.outcome.clone().map(drop)))
+            }
             None => {
                 progress.batch_wakers.push(context.waker().clone());
                 Poll::Pending
@@ -319,10 +391,10 @@ impl BatchCompletion {
         }
     }
 
-    /// Ready once the batch has ended, however it did.
+    /// Ready once all records of the batch have ended, however they did.
     pub(super) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         let mut progress = self.lock();
-        if progress.outcome.is_some() {
+        if progress.is_over() {
             return Poll::Ready(());
         }
         progress.batch_wakers.push(context.waker().clone());
@@ -331,10 +403,10 @@ impl BatchCompletion {
 
     fn listen(&self, index: u32, listener: Listener) {
         let mut progress = self.lock();
-        match progress.outcome.clone() {
-            Some(outcome) => {
+        match progress.end_of(index).map(|end| end.record(index)) {
+            Some(end) => {
                 drop(progress);
-                listener.tell(outcome.map(|batch| batch.record(index)));
+                listener.tell(end);
             }
             None => progress.listeners.push((index, listener)),
         }
@@ -343,6 +415,13 @@ impl BatchCompletion {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn take_those_of<T>(records: &Range<u32>, all: &mut Vec<(u32, T)>) -> Vec<(u32, T)> {
+    if all.iter().all(|(index, _)| records.contains(index)) {
+        return std::mem::take(all);
+    }
+    all.extract_if(.., |(index, _)| records.contains(index)).collect()
 }
 
 /// Records in a row that share a batch, of those that were sent together.
@@ -366,12 +445,17 @@ impl Run {
         follows
     }
 
-    pub(super) const fn count(&self) -> u32 {
-        self.count
-    }
-
-    pub(super) async fn end(&self) -> Outcome {
-        std::future::poll_fn(|context| self.batch.poll_run(self.first, context)).await
+    /// How the first records ended, and how many ended like that, in turn; `None` at the end.
+    pub(super) async fn next_end(&mut self) -> Option<(u32, Result<(), DeliveryError>)> {
+        let records = self.first..self.first + self.count;
+        if records.is_empty() {
+            return None;
+        }
+        let poll = |context: &mut Context<'_>| self.batch.poll_run(&records, context);
+        let (count, end) = std::future::poll_fn(poll).await;
+        self.first += count;
+        self.count -= count;
+        Some((count, end))
     }
 }
 
@@ -395,6 +479,7 @@ impl Completion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     fn acknowledged(base_offset: i64) -> Outcome {
         Ok(Acknowledged {
@@ -418,8 +503,8 @@ mod tests {
         let records: Vec<_> =
             (0..3).map(|index| Completion { batch: Arc::clone(&batch), index }).collect();
         assert_eq!(offset(&records[1]), None);
-        batch.settle(acknowledged(40));
-        batch.settle(acknowledged(90));
+        batch.settle(0..3, acknowledged(40));
+        batch.settle(0..3, acknowledged(90));
         assert_eq!(records.iter().map(offset).collect::<Vec<_>>(), [Some(40), Some(41), Some(42)]);
     }
 
@@ -433,7 +518,7 @@ mod tests {
             batch.listen(index, Listener::Once(Box::new(listener)));
         }
         batch.listen(1, Listener::Once(Box::new(|_| panic!("on purpose"))));
-        batch.settle(acknowledged(40));
+        batch.settle(0..4, acknowledged(40));
         let shared = move |tag, end: Result<Delivered, _>| {
             assert_eq!(tag, 77);
             told.send(end.unwrap().offset).unwrap();
@@ -446,12 +531,34 @@ mod tests {
     #[test]
     fn a_record_that_joined_late_ends_with_its_batch() {
         let batch = BatchCompletion::default();
-        let single = Arc::new(BatchCompletion::default());
+        let single = Arc::new(BatchCompletion::single());
         batch.forward(7, Arc::clone(&single));
         let waiting = Completion { batch: single, index: 0 };
         assert_eq!(offset(&waiting), None);
-        batch.settle(acknowledged(100));
+        batch.settle(0..9, acknowledged(100));
         assert_eq!(offset(&waiting), Some(107));
+    }
+
+    #[test]
+    fn the_runs_of_a_split_batch_end_apart() {
+        let batch = Arc::new(BatchCompletion::default());
+        let mut run = Run { batch: Arc::clone(&batch), first: 1, count: 4 };
+        batch.close(6);
+        let records: Vec<_> =
+            (0..6).map(|index| Completion { batch: Arc::clone(&batch), index }).collect();
+        assert_eq!(offset(&records[4]), None);
+        let context = Context::from_waker(Waker::noop());
+        batch.settle(3..6, acknowledged(40));
+        assert_eq!((offset(&records[2]), offset(&records[4])), (None, Some(41)));
+        assert!(batch.poll_settled(&context).is_pending());
+        batch.settle(0..3, acknowledged(70));
+        assert_eq!((offset(&records[2]), offset(&records[4])), (Some(72), Some(41)));
+        assert!(batch.poll_settled(&context).is_ready());
+        let mut next = || match pin!(run.next_end()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(end) => end.map(|(count, end)| (count, end.is_ok())),
+            Poll::Pending => panic!("it has ended"),
+        };
+        assert_eq!([next(), next(), next()], [Some((2, true)), Some((2, true)), None]);
     }
 
     #[test]

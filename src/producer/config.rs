@@ -70,6 +70,9 @@ pub struct ProducerConfig {
     /// From `send` to the record's end, retries included (`delivery.timeout.ms`). Default 120 s.
     /// At least `linger` plus `request_timeout`.
     pub delivery_timeout: Duration,
+    /// Times that a batch is sent again, at most (`retries`). Default unlimited: until
+    /// `delivery_timeout`.
+    pub retries: u32,
     /// Wait before the first retry; doubles with each (`retry.backoff.ms`). Default 100 ms.
     pub retry_backoff: Duration,
     /// Longest wait between retries (`retry.backoff.max.ms`). Default 1 s.
@@ -81,6 +84,9 @@ pub struct ProducerConfig {
     pub reconnect_backoff_max: Duration,
     /// Bound of a connection's set-up (`socket.connection.setup.timeout.ms`). Default 10 s.
     pub connection_setup_timeout: Duration,
+    /// Time without a request after which a connection is closed (`connections.max.idle.ms`).
+    /// Default 9 min, below the 10 min of brokers.
+    pub connections_max_idle: Duration,
     /// Produce requests on their way to one broker
     /// (`max.in.flight.requests.per.connection`). Default 5. Above one, retries without
     /// `idempotence` can reorder records.
@@ -129,11 +135,13 @@ impl ProducerConfig {
             max_block: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
+            retries: u32::MAX,
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
             connection_setup_timeout: Duration::from_secs(10),
+            connections_max_idle: Duration::from_secs(540),
             max_in_flight: MAX_IN_FLIGHT_IDEMPOTENT,
             metadata_max_age: Duration::from_secs(300),
             allow_auto_create_topics: true,
@@ -156,6 +164,9 @@ impl ProducerConfig {
         }
         if self.idempotence && self.max_in_flight > MAX_IN_FLIGHT_IDEMPOTENT {
             return Err(ConfigError::IdempotenceNeedsOrder { max_in_flight: self.max_in_flight });
+        }
+        if self.idempotence && self.retries == 0 {
+            return Err(ConfigError::IdempotenceNeedsRetries);
         }
         if self.delivery_timeout < self.linger.saturating_add(self.request_timeout) {
             return Err(ConfigError::DeliveryTimeout {
@@ -198,6 +209,7 @@ impl ProducerConfig {
         millis("reconnect_backoff", self.reconnect_backoff, 0)?;
         millis("reconnect_backoff_max", self.reconnect_backoff_max, 0)?;
         millis("connection_setup_timeout", self.connection_setup_timeout, 1)?;
+        millis("connections_max_idle", self.connections_max_idle, 1)?;
         millis("metadata_max_age", self.metadata_max_age, 1)
     }
 }
@@ -343,6 +355,11 @@ pub enum ConfigError {
         /// As it was given.
         max_in_flight: usize,
     },
+    /// A lost answer can only be found out by asking again.
+    #[error(
+        "idempotence needs retries of at least 1, but it is 0: raise it, or set idempotence=false"
+    )]
+    IdempotenceNeedsRetries,
     /// No time for one attempt.
     #[error(
         "delivery_timeout of {delivery_timeout:?} is less than linger of {linger:?} plus \

@@ -27,6 +27,8 @@ const SEAL_INLINE_SIZE_MAX: usize = 16 << 10;
 pub(super) enum Command {
     /// Answer with what is outstanding, which lingers no more.
     Flush(oneshot::Sender<Vec<Arc<BatchCompletion>>>),
+    /// Give up what there is, and go on.
+    Purge,
     /// Deliver what there is within the time, then end, and tell.
     Close(Duration, oneshot::Sender<()>),
 }
@@ -188,6 +190,7 @@ impl Driver {
                 // Whoever flushed may have stopped waiting.
                 let _ = answer.send(self.engine.handle_flush(now));
             }
+            Command::Purge => self.engine.handle_purge(now),
             Command::Close(timeout, done) => {
                 self.closers.push(done);
                 let deadline = now.checked_add(timeout).unwrap_or(now + self.delivery_timeout);

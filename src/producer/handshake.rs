@@ -10,8 +10,6 @@ use crate::protocol::messages::api_versions::{self, ApiVersionsResponse};
 use crate::protocol::messages::{ApiKey, RequestHeader};
 use crate::protocol::{DecodeError, ErrorCode};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 /// A handshake under way.
 #[derive(Debug)]
@@ -46,6 +44,12 @@ impl Handshake {
         Self { tried: *api_versions::VERSIONS.end() }
     }
 
+    /// A handshake that begins with the version that every broker knows: some hang up on a newer
+    /// one instead of refusing it.
+    pub(super) const fn humble() -> Self {
+        Self { tried: 0 }
+    }
+
     /// The request to send now.
     pub(super) fn request(&self, correlation_id: i32, client_id: &str) -> Vec<Bytes> {
         let api = ApiKey::ApiVersions;
@@ -75,15 +79,22 @@ impl Handshake {
     }
 }
 
-/// What a broker speaks.
-#[derive(Debug, Clone)]
+/// What a broker speaks, of what ottla calls.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Versions {
-    ranges: BTreeMap<i16, RangeInclusive<i16>>,
+    /// By place in [`ApiKey::ALL`].
+    ranges: [Option<(i16, i16)>; ApiKey::ALL.len()],
 }
 
 impl Versions {
     fn new(answer: ApiVersionsResponse) -> Result<Self, HandshakeError> {
-        let versions = Self { ranges: answer.ranges.into_iter().collect() };
+        let mut ranges = [None; ApiKey::ALL.len()];
+        for (key, range) in answer.ranges {
+            if let Some(place) = ApiKey::ALL.iter().position(|api| *api as i16 == key) {
+                ranges[place] = Some((*range.start(), *range.end()));
+            }
+        }
+        let versions = Self { ranges };
         for api in [ApiKey::Metadata, ApiKey::Produce] {
             versions.choose(api).ok_or(HandshakeError::NoCommonVersion(api))?;
         }
@@ -97,10 +108,11 @@ impl Versions {
 
     /// The highest version of `api` that both sides speak and that is not above `cap`.
     pub(super) fn choose_within(&self, api: ApiKey, cap: i16) -> Option<i16> {
-        let theirs = self.ranges.get(&(api as i16))?;
+        let place = ApiKey::ALL.iter().position(|known| *known == api)?;
+        let (theirs_min, theirs_max) = self.ranges[place]?;
         let ours = api.versions();
-        let version = (*theirs.end()).min(*ours.end()).min(cap);
-        (version >= *ours.start() && version >= *theirs.start()).then_some(version)
+        let version = theirs_max.min(*ours.end()).min(cap);
+        (version >= *ours.start() && version >= theirs_min).then_some(version)
     }
 }
 

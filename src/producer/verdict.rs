@@ -28,6 +28,8 @@ pub(super) enum Verdict {
     Renumber,
     /// The producer id is of no use any more: get another.
     NewProducerId,
+    /// It is too large: make two of it, if it holds more than one record (KIP-126).
+    Split,
     /// It will never be accepted.
     Fail {
         /// Whether it may be in the log all the same.
@@ -93,6 +95,7 @@ impl Verdict {
             | ErrorCode::OFFSET_NOT_AVAILABLE
             | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Self::Retry(RETRY),
 
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Self::Split,
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => {
                 Self::Renumber
             }

@@ -16,7 +16,7 @@
 //! Spec: <https://kafka.apache.org/documentation/#recordbatch>, KIP-98.
 
 use super::compression::{Codec, Compressor, DecompressError, decompress};
-use super::record::{Base, ConsumedRecord, Content};
+use super::record::{Base, ConsumedRecord, Content, Header};
 use super::wire::{DecodeError, Reader};
 use bytes::{BufMut, Bytes};
 
@@ -194,6 +194,35 @@ impl SealedBatch {
         front.put_i8(MAGIC);
         front.put_u32(crc);
         header
+    }
+
+    /// The records again, as two batches of half as many: for a broker that takes no larger ones.
+    ///
+    /// # Panics
+    ///
+    /// Unless there are two records or more.
+    pub fn split(&self) -> [BatchBuilder; 2] {
+        assert!(self.count > 1, "a record cannot be split");
+        let whole = [&self.header(ProducerStamp::NONE)[..], &self.body].concat();
+        let batch = BatchReader::new(whole.into(), self.uncompressed_size).next_batch();
+        let records = batch.ok().flatten().expect("it was sealed here").records;
+        let limits = BatchLimits { bytes_max: usize::MAX, records_max: u32::MAX };
+        let mut halves = [BatchBuilder::new(limits), BatchBuilder::new(limits)];
+        let middle = records.len() / 2;
+        for (index, record) in records.iter().enumerate() {
+            let headers: Vec<_> = record
+                .headers
+                .iter()
+                .map(|(key, value)| Header { key, value: value.as_deref() })
+                .collect();
+            let content = Content {
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &headers,
+            };
+            halves[usize::from(index >= middle)].try_append(record.timestamp, &content);
+        }
+        halves
     }
 
     /// The records as they go to the broker.

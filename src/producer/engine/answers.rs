@@ -5,16 +5,30 @@ use super::super::config::Address;
 use super::super::sequencer::Identity;
 use super::super::verdict::{Retry, Verdict};
 use super::link::{Answer, Request};
-use super::partition::{Batch, BatchRef};
+use super::partition::{Batch, BatchRef, Place};
 use super::{Engine, Notice, Target};
-use crate::protocol::messages::produce::{PartitionResult, ProduceResponse, TopicRef};
+use crate::protocol::messages::produce::{
+    NodeEndpoint, PartitionResult, ProduceResponse, RecordError, TopicRef,
+};
 use crate::protocol::record_batch::ProducerStamp;
 use crate::protocol::{DecodeError, ErrorCode};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// First version after whose answer the client, not the broker, keeps the pause it names (KIP-219).
 const CLIENT_THROTTLES_FROM: i16 = 6;
+
+/// Why a broker refused a batch.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<Arc<str>>,
+    /// It may be in the log all the same.
+    unsure: bool,
+    /// The records that are to blame, where the broker says (KIP-467).
+    records: Vec<RecordError>,
+}
 
 impl Engine {
     /// # Errors
@@ -35,9 +49,14 @@ impl Engine {
                 .on_identity(now, version, &answer.body)
                 .inspect_err(|_| self.sequencer.on_refused()),
             Request::Produce { version, batches } => {
+                let latency = now.saturating_duration_since(answer.sent_at);
+                self.meters.note(|counts| counts.request_latency.add(latency));
                 match ProduceResponse::decode(version, &answer.body) {
                     Ok(response) => {
-                        self.on_produced(now, target, version, &batches, response);
+                        if version >= CLIENT_THROTTLES_FROM {
+                            self.throttle(now, target, response.throttle_ms);
+                        }
+                        self.on_produced(now, target, &batches, response);
                         Ok(())
                     }
                     Err(error) => {
@@ -50,20 +69,23 @@ impl Engine {
         }
     }
 
+    fn throttle(&mut self, now: Instant, target: Target, millis: i32) {
+        let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+        if let Some(link) = self.link_mut(target)
+            && !pause.is_zero()
+        {
+            link.throttle(now, pause);
+            self.meters.note(|counts| counts.figures.throttled += pause);
+        }
+    }
+
     fn on_produced(
         &mut self,
         now: Instant,
         target: Target,
-        version: i16,
         batches: &[BatchRef],
         response: ProduceResponse,
     ) {
-        if version >= CLIENT_THROTTLES_FROM
-            && let Some(link) = self.link_mut(target)
-        {
-            let millis = u64::try_from(response.throttle_ms).unwrap_or(0);
-            link.throttle(now, Duration::from_millis(millis));
-        }
         let mut answered = vec![false; batches.len()];
         for result in response.partitions {
             self.take_hint(&result, &response.node_endpoints);
@@ -101,11 +123,7 @@ impl Engine {
     }
 
     /// Follows a broker's word on who leads now, without waiting for metadata (KIP-951).
-    fn take_hint(
-        &mut self,
-        result: &PartitionResult,
-        endpoints: &[crate::protocol::messages::produce::NodeEndpoint],
-    ) {
+    fn take_hint(&mut self, result: &PartitionResult, endpoints: &[NodeEndpoint]) {
         let Some(leader) = &result.current_leader else { return };
         let topic = match &result.topic {
             TopicRef::Name(name) => Some(Arc::clone(name)),
@@ -128,10 +146,13 @@ impl Engine {
     }
 
     fn on_result(&mut self, now: Instant, batch: BatchRef, result: PartitionResult) {
-        let partition = &mut self.partitions[batch.slot];
-        let Some(index) = partition.on_returned(batch.id) else { return };
-        let code = result.error;
-        let cause = || Cause::Broker { code, message: result.message.as_deref().map(Into::into) };
+        let Some(at) = self.partitions[batch.slot].on_returned(batch) else { return };
+        let PartitionResult { error: code, base_offset, log_append_time, .. } = result;
+        let message = result.message.map(Arc::from);
+        let cause = Cause::Broker { code, message: message.clone() };
+        if code != ErrorCode::NONE {
+            self.meters.note(|counts| *counts.figures.errors.entry(code).or_default() += 1);
+        }
         let verdict = match Verdict::on(code) {
             // Its stamp is not the reason then: without idempotence it carries none.
             Verdict::Renumber | Verdict::NewProducerId if !self.config.idempotence => {
@@ -142,25 +163,26 @@ impl Engine {
         match verdict {
             Verdict::Delivered => {
                 let offset = |at: i64| (at >= 0).then_some(at);
-                let ends = (offset(result.base_offset), offset(result.log_append_time));
-                self.acknowledge(batch, index, ends);
+                self.acknowledge(at, offset(base_offset), offset(log_append_time));
             }
-            Verdict::Duplicate => self.acknowledge(batch, index, (None, None)),
-            Verdict::Retry(retry) => self.retry(now, batch, index, retry, cause()),
-            Verdict::Renumber => self.renumber(now, batch, index, true, cause()),
-            Verdict::NewProducerId => self.renumber(now, batch, index, false, cause()),
-            Verdict::Fail { unsure } => {
-                self.fail(batch, index, unsure, code, result.message.as_deref().map(Into::into));
+            Verdict::Duplicate => self.acknowledge(at, None, None),
+            Verdict::Retry(retry) => self.retry(now, at, retry, cause),
+            Verdict::Split if self.can_split(at) => self.split(at),
+            Verdict::Renumber => self.renumber(now, at, true, cause),
+            Verdict::NewProducerId => self.renumber(now, at, false, cause),
+            Verdict::Split | Verdict::Fail { .. } => {
+                let unsure = matches!(verdict, Verdict::Fail { unsure: true });
+                self.fail(at, Refusal { code, message, unsure, records: result.record_errors });
             }
-            Verdict::Fatal => self.fail_for_good(cause()),
+            Verdict::Fatal => self.fail_for_good(cause),
         }
         self.partitions[batch.slot].renumber_if_ordered();
     }
 
     /// The batch is in the log, and with it every earlier one of its partition that might have been.
-    fn acknowledge(&mut self, of: BatchRef, index: usize, ends: (Option<i64>, Option<i64>)) {
-        let partition = &mut self.partitions[of.slot];
-        let mut batch = partition.remove(index);
+    fn acknowledge(&mut self, at: Place, offset: Option<i64>, log_append_time: Option<i64>) {
+        let partition = &mut self.partitions[at.slot];
+        let batch = partition.remove(at.index);
         if let Some(stamp) = batch.stamp {
             partition.sequence.on_acked(stamp);
         }
@@ -169,44 +191,43 @@ impl Engine {
             let topic = Arc::clone(&topic);
             Ok(Acknowledged { topic, partition: number, base_offset, log_append_time })
         };
-        self.budget.release(batch.reserved);
-        batch.settle(acknowledged(ends.0, ends.1));
+        let stamp = batch.stamp;
+        self.let_go(batch, acknowledged(offset, log_append_time));
         if !self.config.idempotence {
             return;
         }
         // A broker takes no batch before its predecessors, so those that were unsure are there.
         let implied = |earlier: &Batch| {
-            earlier.unsure && !earlier.is_in_flight() && same_identity(earlier.stamp, batch.stamp)
+            earlier.unsure && !earlier.is_in_flight() && same_identity(earlier.stamp, stamp)
         };
-        let partition = &mut self.partitions[of.slot];
-        let mut position = 0;
-        while position < index.min(partition.batches.len()) {
-            if implied(&partition.batches[position]) {
-                let mut earlier = partition.remove(position);
-                self.budget.release(earlier.reserved);
-                earlier.settle(acknowledged(None, None));
+        let mut index = 0;
+        while index < at.index.min(self.partitions[at.slot].batches.len()) {
+            if implied(&self.partitions[at.slot].batches[index]) {
+                let earlier = self.partitions[at.slot].remove(index);
+                self.let_go(earlier, acknowledged(None, None));
             } else {
-                position += 1;
+                index += 1;
             }
         }
     }
 
-    fn retry(&mut self, now: Instant, of: BatchRef, index: usize, retry: Retry, cause: Cause) {
-        let pause = self.pause_after(of, index);
-        let partition = &mut self.partitions[of.slot];
-        let batch = &mut partition.batches[index];
+    fn retry(&mut self, now: Instant, at: Place, retry: Retry, cause: Cause) {
+        let pause = self.pause_after(at);
+        let retries_max = retry.attempts_max.unwrap_or(u32::MAX).min(self.config.retries);
+        let partition = &mut self.partitions[at.slot];
+        let batch = &mut partition.batches[at.index];
         batch.unsure |= retry.unsure;
         batch.cause = Some(cause.clone());
         if batch.is_settled() {
-            self.drop_settled(of, index);
+            self.drop_settled(at);
             return;
         }
-        if retry.attempts_max.is_some_and(|max| batch.attempts > max) {
+        if batch.attempts > retries_max {
             let (code, message) = match cause {
                 Cause::Broker { code, message } => (code, message),
                 Cause::Connection(message) => (ErrorCode::NETWORK_EXCEPTION, Some(message)),
             };
-            self.fail(of, index, false, code, message);
+            self.fail(at, Refusal { code, message, unsure: false, records: Vec::new() });
             return;
         }
         let attempts = batch.attempts;
@@ -215,82 +236,101 @@ impl Engine {
         if retry.refresh {
             self.cluster.refresh.want(now);
         }
+        self.meters.note(|counts| counts.figures.retries += 1);
         self.notice(Notice::Retrying { topic, partition: number, attempts, cause });
     }
 
-    fn pause_after(&mut self, of: BatchRef, index: usize) -> Duration {
-        let attempts = self.partitions[of.slot].batches[index].attempts;
+    fn pause_after(&mut self, at: Place) -> Duration {
+        let attempts = self.partitions[at.slot].batches[at.index].attempts;
         self.retry.jittered(attempts.saturating_sub(1), &mut self.random)
     }
 
     /// The broker misses what came before the batch, or does not know us any more.
-    fn renumber(&mut self, now: Instant, of: BatchRef, index: usize, keep_id: bool, cause: Cause) {
-        let pause = self.pause_after(of, index);
-        let partition = &mut self.partitions[of.slot];
-        let batch = &mut partition.batches[index];
+    fn renumber(&mut self, now: Instant, at: Place, keep_id: bool, cause: Cause) {
+        let pause = self.pause_after(at);
+        let partition = &mut self.partitions[at.slot];
+        let batch = &mut partition.batches[at.index];
         // The broker did look: it does not have the batch.
         batch.unsure = false;
         batch.cause = Some(cause.clone());
-        let stamp = batch.stamp;
-        let settled = batch.is_settled();
-        if index > 0 {
-            // An earlier batch is still to come, and this one may only be refused for its absence.
-            // That one may be in the log: its number must not change before it is known.
-            if settled {
-                self.drop_settled(of, index);
+        let (stamp, settled) = (batch.stamp, batch.is_settled());
+        // While an earlier batch is still to come, this one may only be refused for its absence.
+        // That one may be in the log: its number must not change before it is known.
+        if at.index == 0 {
+            partition.order_renumbering();
+            partition.not_before = Some(now + pause);
+            let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
+            if let Some(stamp) = stamp {
+                let used = Identity { producer_id: stamp.producer_id, epoch: stamp.epoch };
+                self.sequencer.leave(used, keep_id);
             }
-            return;
-        }
-        partition.order_renumbering();
-        partition.not_before = Some(now + pause);
-        let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
-        if let Some(stamp) = stamp {
-            let used = Identity { producer_id: stamp.producer_id, epoch: stamp.epoch };
-            self.sequencer.leave(used, keep_id);
+            self.meters.note(|counts| counts.figures.renumberings += 1);
+            self.notice(Notice::Renumbered { topic, partition: number, cause });
         }
         if settled {
-            self.drop_settled(of, index);
+            self.drop_settled(at);
         }
-        self.notice(Notice::Renumbered { topic, partition: number, cause });
     }
 
-    pub(super) fn fail(
-        &mut self,
-        of: BatchRef,
-        index: usize,
-        unsure: bool,
-        code: ErrorCode,
-        message: Option<Arc<str>>,
-    ) {
-        let partition = &mut self.partitions[of.slot];
-        let mut batch = partition.remove(index);
+    /// A batch that is too large for the broker, and could be smaller.
+    fn can_split(&self, at: Place) -> bool {
+        let batch = &self.partitions[at.slot].batches[at.index];
+        batch.count() > 1 && !batch.unsure && !batch.is_settled()
+    }
+
+    /// Makes two batches of one (KIP-126). No retry is counted for that.
+    fn split(&mut self, at: Place) {
+        for (batch, builder) in self.partitions[at.slot].split(at.index) {
+            self.seal(BatchRef { slot: at.slot, id: batch }, builder);
+        }
+    }
+
+    fn fail(&mut self, at: Place, refusal: Refusal) {
+        let partition = &mut self.partitions[at.slot];
+        let mut batch = partition.remove(at.index);
         // What an earlier transmission did, this refusal does not undo.
-        let unsure = unsure || batch.unsure;
+        let unsure = refusal.unsure || batch.unsure;
         if let Some(stamp) = batch.stamp
             && !unsure
         {
             partition.sequence.on_rejected(stamp, batch.count());
         }
         let (topic, partition) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
+        let Refusal { code, message, records, .. } = refusal;
+        let rejected = |message| {
+            let topic = Arc::clone(&topic);
+            DeliveryError::Rejected { topic, partition, code, message }
+        };
         let error = if unsure {
             DeliveryError::Unknown {
-                topic,
+                topic: Arc::clone(&topic),
                 partition,
                 timeout: self.config.delivery_timeout,
                 attempts: batch.attempts,
                 cause: Some(Cause::Broker { code, message }),
             }
         } else {
-            DeliveryError::Rejected { topic, partition, code, message }
+            let guilty = guilty(&records, batch.count());
+            if !guilty.is_empty() {
+                for (run, said) in runs(&guilty, batch.count()) {
+                    let error = match said {
+                        Some(said) => rejected(said.map(Arc::from).or_else(|| message.clone())),
+                        None => {
+                            DeliveryError::Spoiled { topic: Arc::clone(&topic), partition, code }
+                        }
+                    };
+                    batch.settle_part(run, Err(error));
+                }
+            }
+            rejected(message)
         };
-        self.budget.release(batch.reserved);
-        batch.settle(Err(error.clone()));
-        self.notice(Notice::Failed(error));
+        self.notice(Notice::Failed(error.clone()));
+        self.let_go(batch, Err(error));
     }
 
     /// Lets go of a batch whose records have heard of its end already.
-    fn drop_settled(&mut self, of: BatchRef, index: usize) {
-        let batch = self.partitions[of.slot].remove(index);
+    fn drop_settled(&mut self, at: Place) {
+        let batch = self.partitions[at.slot].remove(at.index);
         self.budget.release(batch.reserved);
     }
 
@@ -298,18 +338,18 @@ impl Engine {
     pub(super) fn on_unanswered(&mut self, now: Instant, batches: &[BatchRef], cause: &Cause) {
         let unsure = Retry { refresh: true, unsure: true, attempts_max: None };
         for batch in batches {
-            if let Some(index) = self.partitions[batch.slot].on_returned(batch.id) {
-                self.retry(now, *batch, index, unsure, cause.clone());
+            if let Some(at) = self.partitions[batch.slot].on_returned(*batch) {
+                self.retry(now, at, unsure, cause.clone());
                 self.partitions[batch.slot].renumber_if_ordered();
             }
         }
     }
 
     /// Written, with `acks=0`: that is all there is to know.
-    pub(super) fn on_written(&mut self, _now: Instant, batches: &[BatchRef]) {
+    pub(super) fn on_written(&mut self, batches: &[BatchRef]) {
         for batch in batches {
-            if let Some(index) = self.partitions[batch.slot].on_returned(batch.id) {
-                self.acknowledge(*batch, index, (None, None));
+            if let Some(at) = self.partitions[batch.slot].on_returned(*batch) {
+                self.acknowledge(at, None, None);
             }
         }
     }
@@ -318,4 +358,54 @@ impl Engine {
 fn same_identity(one: Option<ProducerStamp>, other: Option<ProducerStamp>) -> bool {
     let identity = |stamp: ProducerStamp| (stamp.producer_id, stamp.epoch);
     one.map(identity) == other.map(identity)
+}
+
+/// What the broker says against single records of a batch of `count`.
+fn guilty(records: &[RecordError], count: u32) -> BTreeMap<u32, Option<String>> {
+    let told = |error: &RecordError| {
+        let index = u32::try_from(error.batch_index).ok().filter(|index| *index < count)?;
+        Some((index, error.message.clone()))
+    };
+    records.iter().filter_map(told).collect()
+}
+
+/// The records of a batch in runs: each guilty one by itself, with what is said against it, and
+/// those between them.
+fn runs(
+    guilty: &BTreeMap<u32, Option<String>>,
+    count: u32,
+) -> Vec<(Range<u32>, Option<Option<String>>)> {
+    let mut runs = Vec::new();
+    let mut next = 0;
+    for (index, said) in guilty {
+        if next < *index {
+            runs.push((next..*index, None));
+        }
+        runs.push((*index..index + 1, Some(said.clone())));
+        next = index + 1;
+    }
+    if next < count {
+        runs.push((next..count, None));
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_fall_into_the_guilty_and_the_runs_between_them() {
+        let told = |batch_index, message: &str| RecordError {
+            batch_index,
+            message: Some(message.to_owned()),
+        };
+        let guilty =
+            guilty(&[told(4, "b"), told(1, "a"), told(9, "beyond"), told(-1, "before")], 6);
+        let said = |message: &str| Some(Some(message.to_owned()));
+        assert_eq!(
+            runs(&guilty, 6),
+            [(0..1, None), (1..2, said("a")), (2..4, None), (4..5, said("b")), (5..6, None)]
+        );
+    }
 }

@@ -100,6 +100,7 @@ impl Engine {
             return Ok(());
         }
         let changes = self.cluster.learn(now, answer);
+        self.meters.note(|counts| counts.metadata_at = Some(now));
         self.retire_leaders();
         for (topic, change) in changes {
             self.sync_topic(&topic);
@@ -150,13 +151,9 @@ impl Engine {
         }
         let Some(entry) = self.topics.get(name) else { return };
         for homeless in entry.topic.take_homeless(None) {
-            self.budget.release(homeless.reserved);
-            homeless.completion.settle(Err(DeliveryError::Rejected {
-                topic: Arc::clone(name),
-                partition: -1,
-                code,
-                message: None,
-            }));
+            let topic = Arc::clone(name);
+            let error = DeliveryError::Rejected { topic, partition: -1, code, message: None };
+            self.end_homeless(homeless, error);
         }
     }
 
@@ -244,10 +241,11 @@ impl Engine {
         let lost = link.on_lost(now + pause, failure.clone());
         self.random = random;
         self.connections.remove(&connection);
+        let Some(cause) = failure else { return };
         if matches!(target, Target::Leader(_)) {
             self.cluster.refresh.want(now);
         }
-        let Some(cause) = failure else { return };
+        self.meters.note(|counts| counts.figures.disconnects += 1);
         if target == Target::Control {
             self.on_control_lost();
         }

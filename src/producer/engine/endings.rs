@@ -4,9 +4,10 @@
 //! it are given back.
 
 use super::super::accumulator::{Homeless, NoSuchPartition};
-use super::super::completion::{BatchCompletion, Cause, DeliveryError, Waited};
+use super::super::completion::{BatchCompletion, Cause, DeliveryError, Outcome, Waited};
+use super::super::meters::Meters;
 use super::link::Link;
-use super::partition::Batch;
+use super::partition::{Batch, Place};
 use super::{Action, Engine, Notice, Target};
 use crate::protocol::ErrorCode;
 use std::sync::Arc;
@@ -65,22 +66,38 @@ impl Engine {
         for (target, cause) in overdue {
             self.cut(now, target, cause);
         }
+        self.close_idle(now);
     }
 
-    fn end_overdue_homeless(&mut self, now: Instant) {
+    /// Closes connections before the broker does, so that no request meets a closed door.
+    fn close_idle(&mut self, now: Instant) {
+        let idle_max = self.config.connections_max_idle;
+        let leaders = self.leaders.iter().map(|(node, link)| (Target::Leader(*node), link));
+        let links = leaders.chain([(Target::Control, &self.control)]);
+        let idle: Vec<_> = links
+            .filter(|(_, link)| link.idle_until(idle_max).is_some_and(|at| at <= now))
+            .filter_map(|(target, link)| Some((target, link.connection()?)))
+            .collect();
+        for (target, connection) in idle {
+            self.actions.push_back(Action::Close { connection });
+            self.lose_link(now, target, None);
+        }
+    }
+
+    fn end_overdue_homeless(&self, now: Instant) {
         let timeout = self.config.delivery_timeout;
         let Some(limit) = now.checked_sub(timeout) else { return };
         for (name, entry) in &self.topics {
             for homeless in entry.topic.take_homeless(Some(limit)) {
                 let told = self.cluster.topic(name).and_then(|view| view.error);
-                self.budget.release(homeless.reserved);
-                homeless.completion.settle(Err(DeliveryError::Expired {
+                let error = DeliveryError::Expired {
                     topic: Arc::clone(name),
                     timeout,
                     waited: Waited::Metadata,
                     attempts: 0,
                     cause: told.map(Cause::from).or_else(|| self.control.last_error.clone()),
-                }));
+                };
+                self.end_homeless(homeless, error);
             }
         }
     }
@@ -103,7 +120,7 @@ impl Engine {
                     continue;
                 }
                 let error = self.overdue_error(slot, batch);
-                index += self.end_batch(slot, index, error);
+                index += self.end_batch(Place { slot, index }, error);
             }
         }
     }
@@ -126,23 +143,64 @@ impl Engine {
 
     /// Tells a batch's records how it ended, and lets go of it unless its answer is still to come:
     /// until then its place in the sequence is taken. Returns how many batches stay in its place.
-    fn end_batch(&mut self, slot: usize, index: usize, error: DeliveryError) -> usize {
-        let partition = &mut self.partitions[slot];
-        let batch = &mut partition.batches[index];
-        let unsure = batch.unsure || batch.is_in_flight();
-        batch.settle(Err(error.clone()));
-        let stays = usize::from(batch.is_in_flight());
-        if stays == 0 {
-            let batch = partition.remove(index);
-            if let Some(stamp) = batch.stamp
-                && !unsure
-            {
-                partition.sequence.on_rejected(stamp, batch.count());
-            }
-            self.budget.release(batch.reserved);
+    fn end_batch(&mut self, at: Place, error: DeliveryError) -> usize {
+        self.notice(Notice::Failed(error.clone()));
+        let partition = &mut self.partitions[at.slot];
+        if partition.batches[at.index].is_in_flight() {
+            tell(&self.meters, &mut partition.batches[at.index], Err(error));
+            return 1;
         }
-        self.notice(Notice::Failed(error));
-        stays
+        let batch = partition.remove(at.index);
+        if let Some(stamp) = batch.stamp
+            && !batch.unsure
+        {
+            partition.sequence.on_rejected(stamp, batch.count());
+        }
+        self.let_go(batch, Err(error));
+        0
+    }
+
+    /// Tells a batch's records how it ended, and gives its bytes back.
+    pub(super) fn let_go(&self, mut batch: Batch, outcome: Outcome) {
+        self.budget.release(batch.reserved);
+        tell(&self.meters, &mut batch, outcome);
+    }
+
+    /// Ends a record that never had a batch.
+    pub(super) fn end_homeless(&self, homeless: Homeless, error: DeliveryError) {
+        self.budget.release(homeless.reserved);
+        self.meters.note(|counts| counts.figures.records_failed += 1);
+        homeless.completion.settle(0..1, Err(error));
+    }
+
+    /// Ends everything that is not in Kafka yet, and takes new records all the same.
+    pub(in crate::producer) fn handle_purge(&mut self, now: Instant) {
+        self.take_news();
+        for (name, entry) in &self.topics {
+            for homeless in entry.topic.take_homeless(None) {
+                self.end_homeless(homeless, self.abandoned(name));
+            }
+        }
+        for slot in self.active.clone() {
+            self.take_whole_queue(slot);
+            let mut index = 0;
+            while let Some(batch) = self.partitions[slot].batches.get(index) {
+                if batch.is_settled() {
+                    index += 1;
+                    continue;
+                }
+                let error = self.given_up(slot, batch);
+                index += self.end_batch(Place { slot, index }, error);
+            }
+        }
+        self.advance(now);
+    }
+
+    fn take_whole_queue(&mut self, slot: usize) {
+        let partition = &mut self.partitions[slot];
+        while let Some(open) = partition.queue.take_head() {
+            partition.take(open);
+        }
     }
 
     /// A record that names a partition which does not exist.
@@ -153,13 +211,13 @@ impl Engine {
         fault: NoSuchPartition,
     ) {
         let message = format!("the topic has partitions 0 to {}", fault.count - 1);
-        self.budget.release(homeless.reserved);
-        homeless.completion.settle(Err(DeliveryError::Rejected {
+        let error = DeliveryError::Rejected {
             topic: Arc::clone(topic),
             partition: fault.partition,
             code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             message: Some(message.into()),
-        }));
+        };
+        self.end_homeless(homeless, error);
     }
 
     /// Nothing can be delivered any more.
@@ -176,28 +234,26 @@ impl Engine {
         self.take_news();
         for (name, entry) in &self.topics {
             for homeless in entry.topic.take_homeless(None) {
-                self.budget.release(homeless.reserved);
-                homeless.completion.settle(Err(self.abandoned(name)));
+                self.end_homeless(homeless, self.abandoned(name));
             }
         }
         for slot in std::mem::take(&mut self.active) {
-            let partition = &mut self.partitions[slot];
-            while let Some(open) = partition.queue.take_head() {
-                partition.take(open);
-            }
+            self.take_whole_queue(slot);
             while let Some(batch) = self.partitions[slot].batches.pop_front() {
-                self.abandon(slot, batch);
+                if batch.is_settled() {
+                    self.budget.release(batch.reserved);
+                } else {
+                    let error = self.given_up(slot, &batch);
+                    self.let_go(batch, Err(error));
+                }
             }
         }
     }
 
-    fn abandon(&self, slot: usize, mut batch: Batch) {
-        self.budget.release(batch.reserved);
-        if batch.is_settled() {
-            return;
-        }
+    /// How a batch ends for which nothing more is done.
+    fn given_up(&self, slot: usize, batch: &Batch) -> DeliveryError {
         let queue = &self.partitions[slot].queue;
-        let error = if batch.unsure || batch.is_in_flight() {
+        if batch.unsure || batch.is_in_flight() {
             DeliveryError::Unknown {
                 topic: Arc::clone(&queue.topic),
                 partition: queue.partition,
@@ -207,8 +263,7 @@ impl Engine {
             }
         } else {
             self.abandoned(&queue.topic)
-        };
-        batch.settle(Err(error));
+        }
     }
 
     fn abandoned(&self, topic: &Arc<str>) -> DeliveryError {
@@ -222,7 +277,7 @@ impl Engine {
     }
 
     /// Lets go of partitions that hold nothing, and of everything once closing is done.
-    pub(super) fn settle_down(&mut self, _now: Instant) {
+    pub(super) fn settle_down(&mut self) {
         let partitions = &self.partitions;
         self.active.retain(|slot| !partitions[*slot].is_idle());
         let homeless = self.topics.values().any(|entry| entry.topic.waiting_since().is_some());
@@ -238,6 +293,18 @@ impl Engine {
         self.connections.clear();
         self.actions.extend(open.into_iter().map(|connection| Action::Close { connection }));
     }
+}
+
+/// Tells a batch's records how it ended, and counts them.
+fn tell(meters: &Meters, batch: &mut Batch, outcome: Outcome) {
+    if !batch.is_settled() || outcome.is_err() {
+        let records = u64::from(batch.count());
+        meters.note(|counts| match &outcome {
+            Ok(_) => counts.figures.records_delivered += records,
+            Err(_) => counts.figures.records_failed += records,
+        });
+    }
+    batch.settle(outcome);
 }
 
 impl Drop for Engine {

@@ -22,6 +22,10 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// Connections that a broker may end within the handshake before it is asked in the oldest version
+/// (Azure Event Hubs ends them on a version that it does not know).
+const SNUBS_MAX: u32 = 3;
+
 /// One life of a link. What is said about an earlier life does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::producer) struct ConnectionId(pub(in crate::producer) u64);
@@ -63,6 +67,10 @@ pub(super) struct Link {
     in_flight: InFlight<Request>,
     /// Lives in a row that ended before the handshake did.
     failures: u32,
+    /// Lives in a row that ended within the handshake.
+    snubs: u32,
+    /// When it was last asked something, or answered.
+    used_at: Option<Instant>,
     /// No new life before.
     not_before: Option<Instant>,
     /// The broker asked for a pause until then (KIP-219).
@@ -83,6 +91,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) request: Request,
+    pub(super) sent_at: Instant,
     pub(super) body: Bytes,
 }
 
@@ -116,6 +125,8 @@ impl Link {
             phase: Phase::Down,
             in_flight: InFlight::new(),
             failures: 0,
+            snubs: 0,
+            used_at: None,
             not_before: None,
             throttled_until: None,
             last_error: None,
@@ -136,7 +147,8 @@ impl Link {
     /// The connection stands: the first request of the handshake.
     pub(super) fn on_connected(&mut self, now: Instant, client_id: &str) -> Option<Vec<Bytes>> {
         let Phase::Dialling { connection, deadline } = self.phase else { return None };
-        let handshake = Handshake::new();
+        let humble = self.snubs >= SNUBS_MAX;
+        let handshake = if humble { Handshake::humble() } else { Handshake::new() };
         let correlation_id = self.in_flight.sent(now, deadline, Request::ApiVersions);
         let frame = handshake.request(correlation_id, client_id);
         self.phase = Phase::Shaking { connection, deadline, handshake };
@@ -154,10 +166,10 @@ impl Link {
         let request = self.in_flight.due(correlation_id)?;
         // If this fails, the request still counts as unanswered.
         let body = messages::response_body(request.api(), request.version(), frame)?;
-        let request = self.in_flight.answered(correlation_id)?.request;
+        let Sent { request, sent_at, .. } = self.in_flight.answered(correlation_id)?;
         let Phase::Shaking { connection, deadline, handshake } = &mut self.phase else {
             return match self.phase {
-                Phase::Up { .. } => Ok(Progress::Answer(Answer { request, body })),
+                Phase::Up { .. } => Ok(Progress::Answer(Answer { request, sent_at, body })),
                 _ => Err(LinkError::Unasked),
             };
         };
@@ -169,6 +181,8 @@ impl Link {
             Step::Ready(versions) => {
                 self.phase = Phase::Up { connection: *connection, versions };
                 self.failures = 0;
+                self.snubs = 0;
+                self.used_at = Some(now);
                 self.last_error = None;
                 Ok(Progress::Up)
             }
@@ -193,6 +207,9 @@ impl Link {
         not_before: Instant,
         failure: Option<Cause>,
     ) -> VecDeque<Sent<Request>> {
+        if matches!(self.phase, Phase::Shaking { .. }) {
+            self.snubs += 1;
+        }
         self.phase = Phase::Down;
         self.not_before = Some(not_before);
         if failure.is_some() {
@@ -231,9 +248,7 @@ impl Link {
     }
 
     pub(super) fn throttle(&mut self, now: Instant, pause: Duration) {
-        if !pause.is_zero() {
-            self.throttled_until = Some(now + pause);
-        }
+        self.throttled_until = Some(now + pause);
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -252,6 +267,7 @@ impl Link {
 
     /// Counts a request in that was built with [`header`](Self::header).
     pub(super) fn sent(&mut self, now: Instant, expires_at: Instant, request: Request) -> i32 {
+        self.used_at = Some(now);
         self.in_flight.sent(now, expires_at, request)
     }
 
@@ -263,6 +279,11 @@ impl Link {
     /// Whether its time for the handshake or for an answer is over.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.wait_ends_at().is_some_and(|at| at <= now)
+    }
+
+    /// When it has been of no use for so long that it is closed; `None` while it is of use.
+    pub(super) fn idle_until(&self, idle_max: Duration) -> Option<Instant> {
+        self.used_at.filter(|_| self.is_idle()).map(|used_at| used_at + idle_max)
     }
 
     fn wait_ends_at(&self) -> Option<Instant> {

@@ -38,6 +38,7 @@ use super::budget::Budget;
 use super::cluster::{Cluster, NodeId, Refresh};
 use super::completion::{Cause, DeliveryError};
 use super::config::{Address, ProducerConfig};
+use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
@@ -92,6 +93,7 @@ pub(super) struct Engine {
     config: ProducerConfig,
     accumulator: Arc<Accumulator>,
     budget: Arc<Budget>,
+    meters: Arc<Meters>,
     random: Random,
     reconnect: Backoff,
     retry: Backoff,
@@ -168,6 +170,7 @@ impl Engine {
             config,
             accumulator,
             budget,
+            meters: Arc::default(),
         };
         engine.advance(now);
         engine
@@ -194,7 +197,7 @@ impl Engine {
         let Some(link) = self.link_mut(target) else { return };
         match link.on_frame(now, frame, &client_id) {
             Ok(Progress::Transmit(frame)) => self.transmit(connection, frame, None),
-            Ok(Progress::Up) => {}
+            Ok(Progress::Up) => self.meters.note(|counts| counts.figures.connections += 1),
             Ok(Progress::Answer(answer)) => {
                 if let Err(error) = self.on_answer(now, target, answer) {
                     self.drop_link(now, target, &error.to_string());
@@ -214,7 +217,7 @@ impl Engine {
     ) {
         let request = self.link_of(connection).and_then(|link| link.on_written(correlation_id));
         if let Some(Request::Produce { batches, .. }) = request {
-            self.on_written(now, &batches);
+            self.on_written(&batches);
         }
         self.advance(now);
     }
@@ -234,8 +237,19 @@ impl Engine {
     }
 
     pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, sealed: SealedBatch) {
+        self.meters.note(|counts| {
+            counts.figures.batches += 1;
+            counts.figures.batch_records += u64::from(sealed.count());
+            counts.figures.batch_bytes_uncompressed += sealed.uncompressed_size() as u64;
+            counts.figures.batch_bytes += sealed.size() as u64;
+        });
         self.partitions[batch.slot].on_sealed(batch.id, sealed);
         self.advance(now);
+    }
+
+    /// Where the figures are counted.
+    pub(super) fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.meters)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -256,7 +270,7 @@ impl Engine {
         let links = std::iter::once(&self.control).chain(self.leaders.values());
         let partitions = self.active.iter().map(|slot| &self.partitions[*slot]);
         links
-            .flat_map(Link::timers)
+            .flat_map(|link| link.timers().chain(link.idle_until(self.config.connections_max_idle)))
             .chain(partitions.flat_map(|partition| self.partition_timers(partition)))
             .chain(self.topics.values().filter_map(|entry| {
                 entry.topic.waiting_since().map(|since| since + self.config.delivery_timeout)
@@ -292,7 +306,7 @@ impl Engine {
         // After those who may find that metadata is missing.
         self.tend_control(now);
         self.produce(now);
-        self.settle_down(now);
+        self.settle_down();
     }
 
     fn take_news(&mut self) {
@@ -349,6 +363,10 @@ impl Engine {
     fn link_of(&mut self, connection: ConnectionId) -> Option<&mut Link> {
         let target = *self.connections.get(&connection)?;
         self.link_mut(target)
+    }
+
+    fn seal(&mut self, batch: BatchRef, builder: BatchBuilder) {
+        self.actions.push_back(Action::Seal { batch, builder });
     }
 
     fn transmit(&mut self, connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32>) {

@@ -15,8 +15,9 @@ use super::super::sequencer::{PartitionSequence, Sequencer};
 use super::link::ConnectionId;
 use crate::protocol::record_batch::{BatchBuilder, ProducerStamp, SealedBatch};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Full batches taken ahead, so that they are compressed while earlier ones are on their way.
 const AHEAD_MAX: usize = 2;
@@ -26,6 +27,14 @@ const AHEAD_MAX: usize = 2;
 pub(in crate::producer) struct BatchRef {
     pub(super) slot: usize,
     pub(super) id: u64,
+}
+
+/// Where a batch is at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) slot: usize,
+    /// Among the batches of its partition.
+    pub(super) index: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +57,8 @@ pub(super) struct Partition {
 pub(super) struct Batch {
     id: u64,
     completion: Arc<BatchCompletion>,
+    /// Which of the completion's records it holds: all, unless it was split.
+    records: Range<u32>,
     /// `None` while it is being compressed.
     sealed: Option<SealedBatch>,
     opened_at: Instant,
@@ -102,11 +113,13 @@ impl Partition {
 
     /// Takes a batch over from the queue.
     pub(super) fn take(&mut self, open: OpenBatch) -> (u64, BatchBuilder) {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.new_id();
+        let count = open.builder.count();
+        open.completion.close(count);
         self.batches.push_back(Batch {
             id,
             completion: open.completion,
+            records: 0..count,
             sealed: None,
             opened_at: open.opened_at,
             reserved: open.reserved,
@@ -118,6 +131,48 @@ impl Partition {
             cause: None,
         });
         (id, open.builder)
+    }
+
+    const fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Makes two batches of one, in its place, each with half of its records and their numbers.
+    /// Returns what is to be sealed.
+    ///
+    /// # Panics
+    ///
+    /// Unless the batch is sealed and holds two records or more.
+    pub(super) fn split(&mut self, index: usize) -> [(u64, BatchBuilder); 2] {
+        let whole = self.remove(index);
+        let sealed = whole.sealed.as_ref().expect("only what was sent is too large");
+        let builders = sealed.split();
+        let middle = whole.records.start + builders[0].count();
+        let (first_reserved, first_count) = (whole.reserved / 2, builders[0].count());
+        let half = |id, records, reserved, stamp| Batch {
+            id,
+            completion: Arc::clone(&whole.completion),
+            records,
+            sealed: None,
+            opened_at: whole.opened_at,
+            reserved,
+            attempts: whole.attempts,
+            stamp,
+            in_flight: false,
+            unsure: false,
+            settled: false,
+            cause: whole.cause.clone(),
+        };
+        let ids = [self.new_id(), self.new_id()];
+        let second_stamp = whole.stamp.map(|stamp| advance(stamp, first_count));
+        let records = [whole.records.start..middle, middle..whole.records.end];
+        let [first_records, second_records] = records;
+        let second_reserved = whole.reserved - first_reserved;
+        self.batches.insert(index, half(ids[1], second_records, second_reserved, second_stamp));
+        self.batches.insert(index, half(ids[0], first_records, first_reserved, whole.stamp));
+        let [first, second] = builders;
+        [(ids[0], first), (ids[1], second)]
     }
 
     pub(super) fn on_sealed(&mut self, id: u64, sealed: SealedBatch) {
@@ -146,33 +201,40 @@ impl Partition {
         if any_in_flight && (retry || behind_retry || unconfirmed || self.renumber) {
             return None;
         }
-        let sealed_count = self.batches[index].sealed.as_ref()?.count();
+        let count = self.batches[index].sealed.as_ref()?.count();
         if self.batches[index].stamp.is_none() {
             let holds_stamps = self.batches.iter().any(|batch| batch.stamp.is_some());
-            let stamp = sequencer.reserve(&mut self.sequence, sealed_count, holds_stamps)?;
+            let stamp = sequencer.reserve(&mut self.sequence, count, holds_stamps)?;
             self.batches[index].stamp = Some(stamp);
         }
         Some(&mut self.batches[index])
     }
 
-    pub(super) fn on_sent(&mut self, id: u64, connection: ConnectionId) {
-        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.id == id) {
-            batch.in_flight = true;
-            batch.attempts += 1;
-            self.in_flight_on = Some(connection);
-            self.not_before = None;
-        }
+    /// The batch is on its way. Returns how long it had waited for that, the first time.
+    pub(super) fn on_sent(
+        &mut self,
+        now: Instant,
+        sent: BatchRef,
+        connection: ConnectionId,
+    ) -> Option<Duration> {
+        let batch = self.batches.iter_mut().find(|batch| batch.id == sent.id)?;
+        batch.in_flight = true;
+        batch.attempts += 1;
+        self.in_flight_on = Some(connection);
+        self.not_before = None;
+        (batch.attempts == 1).then(|| now.saturating_duration_since(batch.opened_at))
     }
 
     /// The batch is on its way no longer, answered or not. Returns its place, unless it is one
     /// whose end was told before.
-    pub(super) fn on_returned(&mut self, id: u64) -> Option<usize> {
-        let index = self.batches.iter().position(|batch| batch.id == id && batch.in_flight)?;
+    pub(super) fn on_returned(&mut self, returned: BatchRef) -> Option<Place> {
+        let is_it = |batch: &Batch| batch.id == returned.id && batch.in_flight;
+        let index = self.batches.iter().position(is_it)?;
         self.batches[index].in_flight = false;
         if !self.batches.iter().any(|batch| batch.in_flight) {
             self.in_flight_on = None;
         }
-        Some(index)
+        Some(Place { slot: returned.slot, index })
     }
 
     /// Numbers everything anew once nothing is in flight.
@@ -235,14 +297,30 @@ impl Batch {
         &self.completion
     }
 
-    /// Tells its records how it ended.
+    /// Tells its records how it ended. Those that have been told otherwise keep to that.
     pub(super) fn settle(&mut self, outcome: Outcome) {
         self.settled = true;
-        self.completion.settle(outcome);
+        self.completion.settle(self.records.clone(), outcome);
     }
 
-    /// Records in it; zero while it is being compressed.
-    pub(super) fn count(&self) -> u32 {
-        self.sealed.as_ref().map_or(0, SealedBatch::count)
+    /// Tells some of its records, counted from its first, how they ended.
+    pub(super) fn settle_part(&mut self, part: Range<u32>, outcome: Outcome) {
+        let first = self.records.start;
+        self.settled = true;
+        self.completion.settle(first + part.start..first + part.end, outcome);
     }
+
+    /// Records in it.
+    pub(super) const fn count(&self) -> u32 {
+        self.records.end - self.records.start
+    }
+}
+
+/// The stamp of what follows so many records.
+const fn advance(stamp: ProducerStamp, count: u32) -> ProducerStamp {
+    if stamp.producer_id < 0 {
+        return stamp;
+    }
+    let base = stamp.base_sequence.cast_unsigned().wrapping_add(count) & 0x7fff_ffff;
+    ProducerStamp { base_sequence: base.cast_signed(), ..stamp }
 }

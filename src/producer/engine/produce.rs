@@ -14,7 +14,7 @@ use crate::protocol::messages::produce::{
     PartitionBatch, ProduceRequest, TOPIC_IDS_FROM, TopicBatches,
 };
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes of batches that one request carries, unless a single batch is larger. Far below the
 /// 100 MiB that brokers take (`socket.request.max.bytes`), and enough for many batches.
@@ -66,7 +66,7 @@ impl Engine {
         }
         // Who waits for room waits for these batches: none may linger then.
         let hurry = self.budget.is_exhausted() || self.closing.is_some();
-        let linger = if hurry { std::time::Duration::ZERO } else { self.config.linger };
+        let linger = if hurry { Duration::ZERO } else { self.config.linger };
         for slot in &self.active {
             let partition = &mut self.partitions[*slot];
             if partition.leader != Some(node) {
@@ -88,7 +88,7 @@ impl Engine {
         }
         let Some(link) = self.leaders.get(&node) else { return false };
         let Some((connection, versions)) = link.up() else { return false };
-        let versions = versions.clone();
+        let versions = *versions;
         let chosen = self.choose_batches(now, node, connection);
         if chosen.is_empty() {
             return false;
@@ -167,8 +167,14 @@ impl Engine {
         let Some((connection, _)) = link.up() else { return };
         let frame = request.encode(link.header(ApiKey::Produce, version, &self.config.client_id));
         for batch in &batches {
-            self.partitions[batch.slot].on_sent(batch.id, connection);
+            if let Some(waited) = self.partitions[batch.slot].on_sent(now, *batch, connection) {
+                self.meters.note(|counts| counts.queue_time.add(waited));
+            }
         }
+        self.meters.note(|counts| {
+            counts.figures.requests += 1;
+            counts.figures.request_batches += batches.len() as u64;
+        });
         let correlation_id = link.sent(now, expires_at, Request::Produce { version, batches });
         let report = (self.config.acks == Acks::Zero).then_some(correlation_id);
         self.transmit(connection, frame, report);

@@ -42,6 +42,17 @@ pub(crate) enum ApiKey {
 }
 
 impl ApiKey {
+    /// Every one.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Produce,
+        Self::Fetch,
+        Self::ListOffsets,
+        Self::Metadata,
+        Self::ApiVersions,
+        Self::CreateTopics,
+        Self::InitProducerId,
+    ];
+
     /// The versions that ottla speaks.
     pub(crate) const fn versions(self) -> RangeInclusive<i16> {
         match self {
@@ -197,19 +208,9 @@ mod tests {
         ApiKey as TheirKey, RequestHeader as TheirHeader, ResponseHeader as TheirResponseHeader,
     };
 
-    const ALL: [ApiKey; 7] = [
-        ApiKey::Produce,
-        ApiKey::Fetch,
-        ApiKey::ListOffsets,
-        ApiKey::Metadata,
-        ApiKey::ApiVersions,
-        ApiKey::CreateTopics,
-        ApiKey::InitProducerId,
-    ];
-
     #[test]
     fn headers_are_read_by_an_independent_decoder_in_every_version() {
-        for api in ALL {
+        for api in ApiKey::ALL {
             let theirs = TheirKey::try_from(api as i16).unwrap();
             for version in api.versions() {
                 let header = RequestHeader { api, version, correlation_id: 77, client_id: "me" };
@@ -248,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_body_of_a_response_begins_behind_its_header_in_every_version() {
-        for api in ALL {
+        for api in ApiKey::ALL {
             let theirs = TheirKey::try_from(api as i16).unwrap();
             for version in api.versions() {
                 let header = TheirResponseHeader::default()
