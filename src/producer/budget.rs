@@ -133,9 +133,11 @@ impl Budget {
     /// Serves the front of the queue as far as the free bytes go.
     fn grant(&self, state: &mut State) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while let Some(waiter) =
-            state.waiters.pop_front_if(|waiter| waiter.size <= self.limit - state.used)
-        {
+        let fits = |state: &State| {
+            state.waiters.front().is_some_and(|waiter| waiter.size <= self.limit - state.used)
+        };
+        while fits(state) {
+            let Some(waiter) = state.waiters.pop_front() else { break };
             state.used += waiter.size;
             wakers.extend(waiter.end(Ok(())));
         }

@@ -73,10 +73,8 @@ impl<T> InFlight<T> {
 
     /// Takes the request that this answer belongs to.
     pub(super) fn answered(&mut self, correlation_id: i32) -> Result<Sent<T>, OutOfOrder> {
-        let expected = self.requests.front().map(|sent| sent.correlation_id);
-        self.requests
-            .pop_front_if(|sent| sent.correlation_id == correlation_id)
-            .ok_or(OutOfOrder { answered: correlation_id, expected })
+        self.due(correlation_id)?;
+        Ok(self.requests.pop_front().expect("the oldest is due"))
     }
 
     /// When the first wait for an answer ends.
