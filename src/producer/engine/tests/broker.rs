@@ -98,6 +98,8 @@ pub(super) enum BatchFault {
     None,
     Refuse(ErrorCode),
     StoreAndAnswer(ErrorCode),
+    /// The partition has forgotten all producers just before.
+    Forget,
 }
 
 #[derive(Clone)]
@@ -390,6 +392,9 @@ impl Cluster {
         };
         if partition.leader != node {
             return told(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        if fault == Some(BatchFault::Forget) {
+            partition.log.forget_producers();
         }
         let appended = partition.log.append(&Batch::read(data.records.as_ref().unwrap()));
         match (fault, appended) {

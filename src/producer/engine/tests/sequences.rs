@@ -96,6 +96,49 @@ fn a_later_batch_out_of_order_waits_for_the_earlier_one() {
 }
 
 #[test]
+fn a_batch_that_is_sent_again_goes_alone() {
+    let mut world = world();
+    world.latency = ms(100);
+    world.cluster.fault(0, BatchFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
+    let began = world.elapsed();
+    let mut records = world.send_batches(&["a"]);
+    world.run(ms(190));
+    records.extend(world.send_batches(&["b"]));
+    // a is refused after 200 ms and its pause is over after 320 at most; b is back after 390.
+    world.run(ms(250));
+    records.extend(world.send_batches(&["c"]));
+    world.all_delivered(&records);
+    let sent: Vec<_> = world.produced().iter().map(|sent| sent.at - began).collect();
+    assert_eq!(sent, [ms(0), ms(190), ms(390), ms(590), ms(790)]);
+    assert_eq!(world.batches_sent(), ["0:1 a", "0:2 b", "0:1 a", "0:2 b", "0:3 c"]);
+}
+
+#[test]
+fn nothing_new_goes_out_under_numbers_that_are_to_be_changed() {
+    let mut world = world();
+    world.latency = ms(100);
+    world.cluster.fault(0, BatchFault::Refuse(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    let mut records = world.send_batches(&["a"]);
+    world.run(ms(190));
+    records.extend(world.send_batches(&["b"]));
+    world.run(ms(20));
+    records.extend(world.send_batches(&["c"]));
+    world.all_delivered(&records);
+    assert_eq!(world.batches_sent(), ["0:1 a", "0:2 b", "1:0 a", "1:1 b", "1:2 c"]);
+}
+
+#[test]
+fn a_success_vouches_for_no_batch_that_was_refused() {
+    let mut world = world();
+    world.cluster.fault(0, BatchFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.cluster.fault(0, BatchFault::Forget);
+    let records = world.send_batches(&["a", "b"]);
+    world.all_delivered(&records);
+    let stored = world.cluster.stored(0);
+    assert_eq!(stored.iter().filter(|value| *value == "a").count(), 1, "{stored:?}");
+}
+
+#[test]
 fn a_head_of_line_out_of_order_starts_a_new_epoch_from_zero() {
     let mut world = world();
     world.cluster.fault(0, BatchFault::Refuse(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
@@ -244,6 +287,25 @@ fn a_new_epoch_of_one_partition_leaves_the_batches_of_others_as_they_are() {
         of_1.map(|(_, batch)| (batch.stamp.epoch, batch.stamp.base_sequence)).collect();
     assert_eq!(stamps, [(0, 1), (0, 1), (1, 0)], "the old epoch until nothing carries it");
     assert_eq!(world.cluster.stored(0), ["first", "a", "b"]);
+    assert_eq!(world.cluster.stored(1), ["first", "x", "y"]);
+}
+
+#[test]
+fn a_new_epoch_waits_for_what_is_in_flight_under_the_old_one() {
+    let mut cluster = Cluster::new(2);
+    cluster.create("t", 2);
+    let mut world = World::new(cluster, |config| config.batch_records_max = 1);
+    let firsts = [world.send(0, "first"), world.send(1, "first")];
+    world.all_delivered(&firsts);
+    world.cluster.fault(0, BatchFault::Refuse(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    world.cluster.fault(1, BatchFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.latency = ms(50);
+    let mut records = vec![world.send(1, "x")];
+    world.latency = ms(1);
+    records.push(world.send(0, "a"));
+    world.run(ms(5));
+    records.push(world.send(1, "y"));
+    world.all_delivered(&records);
     assert_eq!(world.cluster.stored(1), ["first", "x", "y"]);
 }
 

@@ -102,7 +102,7 @@ fn no_promise_is_broken_whatever_goes_wrong() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         assert_eq!(run(seed), run(seed), "seed {seed}");
     }
     assert_ne!(run(1), run(2));

@@ -63,7 +63,6 @@ pub(super) struct World {
 pub(super) struct Sent {
     pub(super) at: Duration,
     pub(super) node: i32,
-    pub(super) connection: ConnectionId,
     pub(super) api: ApiKey,
     pub(super) version: i16,
     /// Partition and batch; the topic is left out.
@@ -406,7 +405,6 @@ impl World {
         self.sent.push(Sent {
             at: elapsed,
             node: open.node,
-            connection,
             api: call.api,
             version: call.version,
             batches: batches.drain(..).map(|(_, index, batch)| (index, batch)).collect(),
