@@ -14,6 +14,12 @@
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock, and paces itself")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers are the bench's own, and small"
+)]
 
 mod client;
 mod floor;

@@ -30,13 +30,6 @@ pub(crate) struct Trace {
     pub(crate) json: String,
 }
 
-impl Trace {
-    /// Bytes of key and value.
-    pub(crate) const fn size(&self) -> usize {
-        self.id.len() + self.json.len()
-    }
-}
-
 /// A source of traces.
 pub(crate) struct Traces {
     random: SplitMix,

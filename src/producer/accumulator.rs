@@ -60,6 +60,32 @@ pub(super) struct Now {
     pub(super) unix_millis: i64,
 }
 
+/// Where a record's times come from. A record needs the time of day unless it brings a timestamp, and
+/// the instant only if it opens a batch, so neither is read for nothing.
+pub(super) trait Clock: Copy {
+    fn instant(self) -> Instant;
+    fn unix_millis(self) -> i64;
+}
+
+impl Clock for Now {
+    fn instant(self) -> Instant {
+        self.instant
+    }
+
+    fn unix_millis(self) -> i64 {
+        self.unix_millis
+    }
+}
+
+/// A record on its way in.
+#[derive(Clone, Copy)]
+struct Offer<'a, C> {
+    clock: C,
+    record: &'a Record<'a>,
+    /// Bytes set aside for it.
+    reserved: usize,
+}
+
 /// A record taken.
 #[derive(Debug)]
 pub(super) struct Pushed {
@@ -105,10 +131,11 @@ impl Accumulator {
     /// Takes a record for which `reserved` bytes were set aside.
     pub(super) fn push(
         &self,
-        now: Now,
+        clock: impl Clock,
         record: &Record<'_>,
         reserved: usize,
     ) -> Result<Pushed, NotTaken> {
+        let offer = Offer { clock, record, reserved };
         loop {
             // Held until the record is in: closing waits for it, and nothing comes after.
             let topics = read(&self.topics);
@@ -116,9 +143,7 @@ impl Accumulator {
                 return Err(NotTaken::Closed);
             }
             if let Some(topic) = topics.by_name.get(record.topic) {
-                return self
-                    .push_to(topic, now, record, reserved)
-                    .map_err(NotTaken::NoSuchPartition);
+                return self.push_to(topic, offer).map_err(NotTaken::NoSuchPartition);
             }
             drop(topics);
             if let Some(fault) = topic_name_fault(record.topic) {
@@ -152,24 +177,22 @@ impl Accumulator {
     fn push_to(
         &self,
         topic: &Topic,
-        now: Now,
-        record: &Record<'_>,
-        reserved: usize,
+        offer: Offer<'_, impl Clock>,
     ) -> Result<Pushed, NoSuchPartition> {
         let routes = read(&topic.routes);
         if !routes.partitions.is_empty() {
-            return self.place(topic, &routes, now, record, reserved);
+            return self.place(topic, &routes, offer);
         }
         drop(routes);
         let mut routes = write(&topic.routes);
         if !routes.partitions.is_empty() {
-            return self.place(topic, &routes, now, record, reserved);
+            return self.place(topic, &routes, offer);
         }
         let completion = Arc::new(BatchCompletion::single());
         routes.homeless.push_back(Homeless {
-            record: record.into(),
-            now,
-            reserved,
+            record: offer.record.into(),
+            now: Now { instant: offer.clock.instant(), unix_millis: offer.clock.unix_millis() },
+            reserved: offer.reserved,
             completion: Arc::clone(&completion),
         });
         // The first one asks for the metadata; the news of the topic does that.
@@ -181,12 +204,10 @@ impl Accumulator {
         &self,
         topic: &Topic,
         routes: &Routes,
-        now: Now,
-        record: &Record<'_>,
-        reserved: usize,
+        offer: Offer<'_, impl Clock>,
     ) -> Result<Pushed, NoSuchPartition> {
-        let queue = topic.route(routes, record, reserved)?;
-        let (completion, changed) = queue.append(self.limits, now, record, reserved);
+        let queue = topic.route(routes, offer.record, offer.reserved)?;
+        let (completion, changed) = queue.append(self.limits, offer);
         let wake = changed && self.announce(queue.slot);
         Ok(Pushed { completion, wake })
     }
@@ -220,9 +241,10 @@ impl Accumulator {
         let homeless = std::mem::take(&mut routes.homeless);
         // Placed under the write lock: no later record may pass them.
         let place = |waiting: Homeless| {
-            let placed = waiting
-                .record
-                .with(|record| self.place(topic, &routes, waiting.now, record, waiting.reserved));
+            let placed = waiting.record.with(|record| {
+                let offer = Offer { clock: waiting.now, record, reserved: waiting.reserved };
+                self.place(topic, &routes, offer)
+            });
             match placed {
                 Ok(Pushed { completion: Completion { batch, index }, .. }) => {
                     batch.forward(index, waiting.completion);
@@ -308,11 +330,6 @@ impl Topic {
         routes.queue(partition).ok_or_else(|| NoSuchPartition { partition, count: routes.count() })
     }
 
-    /// Partitions known so far.
-    pub(super) fn partition_count(&self) -> usize {
-        read(&self.routes).partitions.len()
-    }
-
     /// When the first record began to wait for the topic's partitions.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         read(&self.routes).homeless.front().map(|waiting| waiting.now.instant)
@@ -346,6 +363,8 @@ pub(super) struct PartitionQueue {
     /// What [`backlog`](Self::backlog) tells, for those who do not want to wait for `batches`.
     batch_count: AtomicUsize,
     room: AtomicUsize,
+    /// Bytes of the batch before the open one, if that was full: so much the next may take, too.
+    usual_size: AtomicUsize,
 }
 
 /// A batch that still takes records, if it is its queue's last.
@@ -376,18 +395,14 @@ impl PartitionQueue {
             batches: Mutex::default(),
             batch_count: AtomicUsize::new(0),
             room: AtomicUsize::new(0),
+            usual_size: AtomicUsize::new(0),
         }
     }
 
     /// Appends to the open batch, or opens one. Tells whether the driver should know.
-    fn append(
-        &self,
-        limits: BatchLimits,
-        now: Now,
-        record: &Record<'_>,
-        reserved: usize,
-    ) -> (Completion, bool) {
-        let timestamp = record.timestamp.unwrap_or(now.unix_millis);
+    fn append(&self, limits: BatchLimits, offer: Offer<'_, impl Clock>) -> (Completion, bool) {
+        let Offer { clock, record, reserved } = offer;
+        let timestamp = record.timestamp.unwrap_or_else(|| clock.unix_millis());
         let content = record.content();
         let mut batches = lock(&self.batches);
         if let Some(open) = batches.back_mut().filter(|batch| !batch.closed) {
@@ -399,12 +414,16 @@ impl PartitionQueue {
                 return appended;
             }
             open.closed = true;
+            self.usual_size.store(open.builder.size(), Ordering::Relaxed);
         }
-        let mut builder = BatchBuilder::new(limits);
+        // A partition whose batches fill gets its memory at once; a quiet one as it needs it.
+        let capacity = self.usual_size.swap(0, Ordering::Relaxed);
+        let mut builder = BatchBuilder::with_capacity(limits, capacity);
         builder.try_append(timestamp, &content);
         let closed = builder.is_full();
+        let opened_at = clock.instant();
         let completion = Arc::default();
-        let batch = OpenBatch { builder, completion, opened_at: now.instant, reserved, closed };
+        let batch = OpenBatch { builder, completion, opened_at, reserved, closed };
         let completion = batch.completion_of(0);
         batches.push_back(batch);
         self.publish(&batches);

@@ -7,7 +7,7 @@ use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
 use super::budget::{Budget, NoRoom, Reservation};
 use super::completion::{Completion, Delivered, DeliveryError, DeliveryListener, Listener, Run};
 use super::config::{ConfigError, ProducerConfig};
-use super::driver::{self, Command, Driver};
+use super::driver::{self, Command, Driver, SystemClock};
 use super::engine::Engine;
 use super::meters::{Meters, ProducerMetrics};
 use super::record::{OwnedRecord, Record};
@@ -69,7 +69,7 @@ impl Producer {
         let budget = Arc::new(Budget::new(config.buffer_memory));
         let bell = Arc::new(Notify::new());
         let (commands, inbox) = unbounded_channel();
-        let now = driver::now().instant;
+        let now = driver::now();
         let engine =
             Engine::new(now, config.clone(), Arc::clone(&accumulator), Arc::clone(&budget), seed);
         let shared = Arc::new(Shared {
@@ -109,7 +109,7 @@ impl Producer {
 
     fn wait_for_room(&self, record: &Record<'_>) -> State {
         let size = record.content().size_bound();
-        let deadline = driver::now().instant + self.shared.max_block;
+        let deadline = driver::now() + self.shared.max_block;
         let reservation = self.shared.budget.queue(size, deadline);
         // Nothing may linger while someone waits, and the wait has an end.
         self.shared.bell.notify_one();
@@ -262,7 +262,7 @@ impl Producer {
 
     /// The producer's figures at this moment.
     pub fn metrics(&self) -> ProducerMetrics {
-        let mut metrics = self.shared.meters.read(driver::now().instant);
+        let mut metrics = self.shared.meters.read(driver::now());
         metrics.buffered_bytes = self.shared.budget.used();
         metrics.buffer_limit_bytes = self.shared.budget.limit();
         metrics.waiting_sends = self.shared.budget.waiting();
@@ -274,7 +274,7 @@ impl Producer {
 impl Shared {
     /// Hands over a record for which room was set aside.
     fn push(&self, record: &Record<'_>, size: usize) -> Result<Completion, SendError> {
-        match self.accumulator.push(driver::now(), record, size) {
+        match self.accumulator.push(SystemClock, record, size) {
             Ok(pushed) => {
                 if pushed.wake {
                     self.bell.notify_one();

@@ -78,14 +78,6 @@ impl Cluster {
         self.topics.get(name)
     }
 
-    pub(super) fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
-        self.partition(topic, partition)?.leader
-    }
-
-    fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionView> {
-        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
-    }
-
     pub(super) fn address(&self, node: NodeId) -> Option<&Address> {
         self.brokers.get(&node)
     }
@@ -415,7 +407,10 @@ mod tests {
         assert!(!cluster.on_leader_hint("t", 1, (2, 4), None));
         assert!(!cluster.on_leader_hint("u", 0, (2, 4), None));
         assert!(cluster.on_leader_hint("t", 0, (9, 4), address()));
-        assert_eq!((cluster.leader("t", 0), cluster.address(9)), (Some(9), address().as_ref()));
+        assert_eq!(
+            (cluster.topic("t").unwrap().partitions[0].leader, cluster.address(9)),
+            (Some(9), address().as_ref())
+        );
         learn(&mut cluster, now, &[(1, 3)]);
         assert_eq!(leaders(&cluster), [Some(9)], "metadata that is older");
     }

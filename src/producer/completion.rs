@@ -1,6 +1,6 @@
 //! How a record's story ends, and how its sender hears of it.
 //!
-//! A batch has one [`BatchCompletion`], shared by the futures of all its records: a record costs no
+//! A batch has one `BatchCompletion`, shared by the futures of all its records: a record costs no
 //! channel and no allocation of its own, only its index in the batch. An accepted record ends
 //! exactly once: acknowledged ([`Delivered`]) or with one of the four truths of [`DeliveryError`].
 //!

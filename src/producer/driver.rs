@@ -3,7 +3,7 @@
 //! Carries events to the engine and performs its actions. Decides nothing about records: every
 //! rule is the engine's, and can be tested without this file.
 
-use super::accumulator::Now;
+use super::accumulator::Clock;
 use super::completion::BatchCompletion;
 use super::config::ProducerConfig;
 use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice};
@@ -103,18 +103,18 @@ impl Driver {
             }
             let timeout = self.engine.poll_timeout();
             tokio::select! {
-                () = self.bell.notified() => self.engine.handle_news(now().instant),
+                () = self.bell.notified() => self.engine.handle_news(now()),
                 Some(event) = self.events.recv() => self.on_event(event),
                 command = self.commands.recv(), if !dropped => match command {
                     Some(command) => self.on_command(command),
                     None => {
                         // Nobody can send any more; what was accepted is still delivered.
                         dropped = true;
-                        let now = now().instant;
+                        let now = now();
                         self.engine.handle_close(now, now + self.delivery_timeout);
                     }
                 },
-                () = sleep_until(timeout) => self.engine.handle_timeout(now().instant),
+                () = sleep_until(timeout) => self.engine.handle_timeout(now()),
             }
         }
         for closer in self.closers.drain(..) {
@@ -153,7 +153,7 @@ impl Driver {
         let compression = self.compression;
         if is_quick_to_seal(compression, &builder) {
             let sealed = seal(compression, builder);
-            self.engine.handle_sealed(now().instant, batch, sealed);
+            self.engine.handle_sealed(now(), batch, sealed);
             return;
         }
         let report = self.report.clone();
@@ -164,7 +164,7 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: Event) {
-        let now = now().instant;
+        let now = now();
         match event {
             Event::Net(connection, NetEvent::Connected) => {
                 self.engine.handle_connected(now, connection);
@@ -184,7 +184,7 @@ impl Driver {
     }
 
     fn on_command(&mut self, command: Command) {
-        let now = now().instant;
+        let now = now();
         match command {
             Command::Flush(answer) => {
                 // Whoever flushed may have stopped waiting.
@@ -238,14 +238,24 @@ fn log(notice: &Notice) {
     }
 }
 
-/// The time on both clocks.
+/// The time as the system knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SystemClock;
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
-pub(super) fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        instant: Instant::now(),
-        unix_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+impl Clock for SystemClock {
+    fn instant(self) -> Instant {
+        Instant::now()
     }
+
+    fn unix_millis(self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+pub(super) fn now() -> Instant {
+    SystemClock.instant()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]

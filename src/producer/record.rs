@@ -2,7 +2,7 @@
 //!
 //! [`Record`] borrows, because `send` copies its bytes once, into the batch of its partition. Only
 //! a record that must wait outside a batch, for room or for its topic's partitions, is kept whole
-//! ([`OwnedRecord`]).
+//! (`OwnedRecord`).
 
 use crate::protocol::record::{Content, Header};
 use bytes::Bytes;

@@ -150,10 +150,6 @@ pub(super) struct PartitionSequence {
 }
 
 impl PartitionSequence {
-    pub(super) const fn identity(&self) -> Option<Identity> {
-        self.identity
-    }
-
     pub(super) const fn is_confirmed(&self) -> bool {
         self.confirmed
     }

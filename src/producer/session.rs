@@ -46,6 +46,10 @@ impl Question {
         Self { api, cap: i16::MAX, wait: Duration::ZERO }
     }
 
+    #[cfg_attr(
+        not(any(feature = "cli", test)),
+        expect(dead_code, reason = "only reading topics back has a use for it")
+    )]
     pub(crate) const fn up_to_version(self, cap: i16) -> Self {
         Self { cap, ..self }
     }

@@ -64,7 +64,13 @@ pub enum Appended {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(limits: BatchLimits) -> Self {
-        Self { records: Vec::new(), limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
+        Self::with_capacity(limits, 0)
+    }
+
+    /// An empty batch with memory for so many bytes.
+    pub fn with_capacity(limits: BatchLimits, bytes: usize) -> Self {
+        let records = Vec::with_capacity(bytes.min(limits.bytes_max));
+        Self { records, limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
     /// Encodes a record at the end of the batch, if it has room. An empty batch takes any record.

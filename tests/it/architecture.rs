@@ -32,6 +32,7 @@ const PRODUCER: &[&str] = &[
     "in_flight",
     "handshake",
     "verdict",
+    "meters",
     "engine",
     "net",
     "driver",
@@ -74,6 +75,8 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     assert!(files.len() > 40, "the sources are not where they were");
+    // Tests may know what the code they test may not.
+    files.retain(|(name, _)| !name.contains("/tests/"));
     files.sort();
     files
 }

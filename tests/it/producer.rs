@@ -234,7 +234,7 @@ async fn a_full_buffer_makes_send_wait_in_turn_and_then_refuse() {
     let producer = Producer::start(config.clone()).unwrap();
     let value = [b'x'; 500];
     let sendings: Vec<_> = (0..20).map(|_| producer.send(Record::to("t").value(&value))).collect();
-    assert!(producer.buffered_bytes() <= 2000);
+    assert!(producer.metrics().buffered_bytes <= 2000);
     for (index, sending) in (0..).zip(sendings) {
         assert_eq!(sending.await.unwrap().offset, Some(index));
     }
@@ -409,7 +409,7 @@ async fn a_custom_partitioner_places_records_and_what_it_misplaces_fails_alone()
         };
         assert_eq!((partition, count), (chosen, 3), "{key}");
     }
-    assert_eq!(producer.buffered_bytes(), 0);
+    assert_eq!(producer.metrics().buffered_bytes, 0);
     producer.close(Duration::from_secs(5)).await;
 }
 

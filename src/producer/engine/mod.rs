@@ -37,17 +37,20 @@ use super::backoff::Backoff;
 use super::budget::Budget;
 use super::cluster::{Cluster, NodeId, Refresh};
 use super::completion::{Cause, DeliveryError};
-use super::config::{Address, ProducerConfig};
+use super::config::{Acks, Address, ProducerConfig};
 use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use bytes::Bytes;
-use link::{Link, Progress, Request};
+use link::{Link, LinkError, Progress, Request};
 use partition::Partition;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Time for an answer to come when a broker's time for the request is over.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// What the driver shall do.
 #[derive(Debug)]
@@ -203,6 +206,9 @@ impl Engine {
                     self.drop_link(now, target, &error.to_string());
                 }
             }
+            // Some brokers answer what wants no answer.
+            Err(LinkError::OutOfOrder(_))
+                if self.config.acks == Acks::Zero && target != Target::Control => {}
             Err(error) => self.drop_link(now, target, &error.to_string()),
         }
         self.advance(now);
@@ -377,8 +383,9 @@ impl Engine {
         self.actions.push_back(Action::Notice(notice));
     }
 
-    /// How long an answer may take: the broker's own time for the request, and the way.
-    const fn answer_timeout(&self) -> Duration {
-        self.config.request_timeout
+    /// How long an answer may take: the broker's own time for the request, and the way. A broker
+    /// that gives up in time says so, and that is worth more than a lost connection.
+    fn answer_timeout(&self) -> Duration {
+        self.config.request_timeout + ANSWER_GRACE
     }
 }

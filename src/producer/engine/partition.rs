@@ -29,6 +29,14 @@ pub(in crate::producer) struct BatchRef {
     pub(super) id: u64,
 }
 
+/// The way to a leader at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route<'a> {
+    pub(super) now: Instant,
+    pub(super) connection: ConnectionId,
+    pub(super) sequencer: &'a Sequencer,
+}
+
 /// Where a batch is at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -96,19 +104,26 @@ impl Partition {
 
     /// Whether the queue's first batch should be taken: a full one ahead of time, one that is not
     /// full only when it can go out at once, for while it cannot it may still grow.
-    pub(super) fn wants_next(
-        &self,
-        now: Instant,
-        linger_ends: impl Fn(Instant) -> Instant,
-    ) -> bool {
+    pub(super) fn wants_next(&self, on: Route<'_>, linger: Duration) -> bool {
         let unsent = self.batches.iter().filter(|batch| !batch.in_flight).count();
         self.queue.head().is_some_and(|head| {
             if head.closed {
                 unsent < AHEAD_MAX
             } else {
-                unsent == 0 && linger_ends(head.opened_at) <= now
+                unsent == 0 && head.opened_at + linger <= on.now && self.is_open_for(on, false)
             }
         })
+    }
+
+    /// Whether a batch may be sent beside what is in flight: a new one, or one that is sent again.
+    fn is_open_for(&self, on: Route<'_>, again: bool) -> bool {
+        if self.not_before.is_some_and(|at| at > on.now) {
+            return false;
+        }
+        let Some(connection) = self.in_flight_on else { return true };
+        let unconfirmed = on.sequencer.is_idempotent() && !self.sequence.is_confirmed();
+        let behind_retry = self.batches.iter().any(|batch| batch.in_flight && batch.attempts > 1);
+        connection == on.connection && !(again || behind_retry || unconfirmed || self.renumber)
     }
 
     /// Takes a batch over from the queue.
@@ -181,30 +196,16 @@ impl Partition {
         }
     }
 
-    /// The batch that may be sent on `connection` now, stamped.
-    pub(super) fn next_to_send(
-        &mut self,
-        now: Instant,
-        connection: ConnectionId,
-        sequencer: &Sequencer,
-    ) -> Option<&mut Batch> {
-        if self.not_before.is_some_and(|at| at > now)
-            || self.in_flight_on.is_some_and(|other| other != connection)
-        {
-            return None;
-        }
-        let any_in_flight = self.in_flight_on.is_some();
+    /// The batch that may be sent now, stamped.
+    pub(super) fn next_to_send(&mut self, on: Route<'_>) -> Option<&mut Batch> {
         let index = self.batches.iter().position(|batch| !batch.in_flight)?;
-        let retry = self.batches[index].attempts > 0;
-        let behind_retry = self.batches.iter().take(index).any(|batch| batch.attempts > 1);
-        let unconfirmed = sequencer.is_idempotent() && !self.sequence.is_confirmed();
-        if any_in_flight && (retry || behind_retry || unconfirmed || self.renumber) {
+        if !self.is_open_for(on, self.batches[index].attempts > 0) {
             return None;
         }
         let count = self.batches[index].sealed.as_ref()?.count();
         if self.batches[index].stamp.is_none() {
             let holds_stamps = self.batches.iter().any(|batch| batch.stamp.is_some());
-            let stamp = sequencer.reserve(&mut self.sequence, count, holds_stamps)?;
+            let stamp = on.sequencer.reserve(&mut self.sequence, count, holds_stamps)?;
             self.batches[index].stamp = Some(stamp);
         }
         Some(&mut self.batches[index])

@@ -7,7 +7,7 @@
 use super::super::cluster::{NodeId, TopicId};
 use super::super::config::Acks;
 use super::link::{ConnectionId, Request};
-use super::partition::BatchRef;
+use super::partition::{BatchRef, Route};
 use super::{Action, Engine};
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::produce::{
@@ -51,28 +51,27 @@ impl Engine {
         self.leaders.keys().copied().collect()
     }
 
-    fn has_room(&self, now: Instant, node: NodeId) -> bool {
-        self.leaders.get(&node).is_some_and(|link| {
-            link.up().is_some()
-                && !link.is_throttled(now)
-                && link.in_flight() < self.config.max_in_flight
-        })
+    /// The connection to a leader, if it takes another request.
+    fn open_way(&self, now: Instant, node: NodeId) -> Option<ConnectionId> {
+        let link = self.leaders.get(&node)?;
+        let (connection, _) = link.up()?;
+        let room = !link.is_throttled(now) && link.in_flight() < self.config.max_in_flight;
+        room.then_some(connection)
     }
 
     /// Takes the batches from callers that this broker could be sent.
     fn take_ready(&mut self, now: Instant, node: NodeId) {
-        if !self.has_room(now, node) {
-            return;
-        }
+        let Some(connection) = self.open_way(now, node) else { return };
         // Who waits for room waits for these batches: none may linger then.
         let hurry = self.budget.is_exhausted() || self.closing.is_some();
         let linger = if hurry { Duration::ZERO } else { self.config.linger };
+        let on = Route { now, connection, sequencer: &self.sequencer };
         for slot in &self.active {
             let partition = &mut self.partitions[*slot];
             if partition.leader != Some(node) {
                 continue;
             }
-            while partition.wants_next(now, |opened_at| opened_at + linger) {
+            while partition.wants_next(on, linger) {
                 let Some(open) = partition.queue.take_head() else { break };
                 let (id, builder) = partition.take(open);
                 let batch = BatchRef { slot: *slot, id };
@@ -83,12 +82,7 @@ impl Engine {
 
     /// Sends one request, if there is something to send.
     fn send_to(&mut self, now: Instant, node: NodeId) -> bool {
-        if !self.has_room(now, node) {
-            return false;
-        }
-        let Some(link) = self.leaders.get(&node) else { return false };
-        let Some((connection, versions)) = link.up() else { return false };
-        let versions = *versions;
+        let Some(connection) = self.open_way(now, node) else { return false };
         let chosen = self.choose_batches(now, node, connection);
         if chosen.is_empty() {
             return false;
@@ -96,7 +90,9 @@ impl Engine {
         let ids_known =
             chosen.iter().all(|chosen| self.topic_id(&chosen.topic) != TopicId::default());
         let cap = if ids_known { i16::MAX } else { TOPIC_IDS_FROM - 1 };
-        let Some(version) = versions.choose_within(ApiKey::Produce, cap) else { return false };
+        let versions = self.leaders.get(&node).and_then(|link| link.up()).map(|(_, known)| known);
+        let version = versions.and_then(|known| known.choose_within(ApiKey::Produce, cap));
+        let Some(version) = version else { return false };
         self.send(now, node, version, chosen);
         true
     }
@@ -110,6 +106,7 @@ impl Engine {
         let mut chosen = Vec::new();
         let mut size = 0;
         let rotation = self.rotation;
+        let on = Route { now, connection, sequencer: &self.sequencer };
         let turn = self.active.range(rotation..).chain(self.active.range(..rotation));
         for slot in turn.copied() {
             let partition = &mut self.partitions[slot];
@@ -117,7 +114,7 @@ impl Engine {
                 continue;
             }
             let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
-            let Some(batch) = partition.next_to_send(now, connection, &self.sequencer) else {
+            let Some(batch) = partition.next_to_send(on) else {
                 continue;
             };
             let (Some(sealed), Some(stamp)) = (batch.sealed(), batch.stamp) else { continue };

@@ -28,9 +28,6 @@ pub(crate) const VERSIONS: RangeInclusive<i16> = 2..=7;
 /// First flexible version.
 pub(crate) const FLEXIBLE_FROM: i16 = 5;
 
-/// First version in which partitions and replicas may be left to the broker.
-pub(crate) const BROKER_DEFAULTS_FROM: i16 = 4;
-
 const RESPONSE: Shape = Shape {
     versions: VERSIONS,
     flexible_from: FLEXIBLE_FROM,
@@ -65,9 +62,9 @@ const CONFIGURATION: &[Field] = &[
 pub(crate) struct NewTopic<'a> {
     /// Its name.
     pub(crate) name: &'a str,
-    /// Its partitions; −1, the broker's default, from [`BROKER_DEFAULTS_FROM`] on.
+    /// Its partitions; −1, the broker's default, from version 4 on.
     pub(crate) partitions: i32,
-    /// Replicas of each partition; −1, the broker's default, from [`BROKER_DEFAULTS_FROM`] on.
+    /// Replicas of each partition; −1, the broker's default, from version 4 on.
     pub(crate) replication_factor: i16,
 }
 

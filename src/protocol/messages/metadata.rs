@@ -87,8 +87,6 @@ const NODES: Layout = Layout::Values(&Layout::Fixed(4));
 /// The topics that a request asks about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Topics<'a> {
-    /// All that the client may see.
-    All,
     /// None: brokers only.
     None,
     /// These.
@@ -107,7 +105,6 @@ pub(crate) fn request(
         MetadataRequestTopic::default().with_name(Some(name.into()))
     };
     let topics = match topics {
-        Topics::All => None,
         Topics::None => Some(Vec::new()),
         Topics::Named(names) => Some(names.iter().map(by_name).collect()),
     };
@@ -254,7 +251,6 @@ mod tests {
             assert_eq!(names, ["traces", "métriques"]);
             assert!(named.allow_auto_topic_creation);
             assert!(!named.include_topic_authorized_operations);
-            assert_eq!(read(version, Topics::All, true).topics, None);
             assert_eq!(read(version, Topics::None, true).topics, Some(Vec::new()));
         }
     }

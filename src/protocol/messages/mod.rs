@@ -13,8 +13,16 @@ pub(crate) mod init_producer_id;
 
 pub(crate) mod create_topics;
 
+#[cfg_attr(
+    not(any(feature = "cli", test)),
+    expect(dead_code, reason = "only the program reads topics back")
+)]
 pub(crate) mod list_offsets;
 
+#[cfg_attr(
+    not(any(feature = "cli", test)),
+    expect(dead_code, reason = "only the program reads topics back")
+)]
 pub(crate) mod fetch;
 
 #[cfg(test)]
