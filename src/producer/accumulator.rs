@@ -28,6 +28,7 @@ pub(super) struct Accumulator {
     seed: u64,
     topics: RwLock<Topics>,
     news: Mutex<News>,
+    spare: SpareMemory,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,33 @@ struct Topics {
     by_name: HashMap<Arc<str>, Arc<Topic>>,
     /// Nothing more is taken.
     closed: bool,
+}
+
+/// The memory of batches that have ended, for those that begin: fresh memory would have to be
+/// cleared by the system, page by page, and costs more than the records that are copied into it.
+#[derive(Debug, Default)]
+struct SpareMemory {
+    batches: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Batches' worth of memory that are kept. Few are free at a time: those that end while none begin.
+const SPARE_MAX: usize = 8;
+
+/// Less than this is no trouble to the system.
+const SPARE_SIZE_MIN: usize = 64 << 10;
+
+impl SpareMemory {
+    /// Memory that was used last, so that it may still be in a cache; none, if there is none.
+    fn take(&self) -> Vec<u8> {
+        lock(&self.batches).pop().unwrap_or_default()
+    }
+
+    fn put(&self, memory: Vec<u8>) {
+        let mut batches = lock(&self.batches);
+        if batches.len() < SPARE_MAX && memory.capacity() >= SPARE_SIZE_MIN {
+            batches.push(memory);
+        }
+    }
 }
 
 /// What changed since the driver last looked.
@@ -119,6 +147,7 @@ impl Accumulator {
             seed,
             topics: RwLock::default(),
             news: Mutex::default(),
+            spare: SpareMemory::default(),
         }
     }
 
@@ -207,7 +236,7 @@ impl Accumulator {
         offer: Offer<'_, impl Clock>,
     ) -> Result<Pushed, NoSuchPartition> {
         let queue = topic.route(routes, offer.record, offer.reserved)?;
-        let (completion, changed) = queue.append(self.limits, offer);
+        let (completion, changed) = queue.append(self.limits, &self.spare, offer);
         let wake = changed && self.announce(queue.slot);
         Ok(Pushed { completion, wake })
     }
@@ -218,6 +247,11 @@ impl Accumulator {
         let first = news.is_empty();
         news.partitions.push(slot);
         first
+    }
+
+    /// Takes back the memory of a batch that has ended.
+    pub(super) fn recycle(&self, memory: Vec<u8>) {
+        self.spare.put(memory);
     }
 
     pub(super) fn take_news(&self) -> News {
@@ -363,8 +397,6 @@ pub(super) struct PartitionQueue {
     /// What [`backlog`](Self::backlog) tells, for those who do not want to wait for `batches`.
     batch_count: AtomicUsize,
     room: AtomicUsize,
-    /// Bytes of the batch before the open one, if that was full: so much the next may take, too.
-    usual_size: AtomicUsize,
 }
 
 /// A batch that still takes records, if it is its queue's last.
@@ -395,12 +427,16 @@ impl PartitionQueue {
             batches: Mutex::default(),
             batch_count: AtomicUsize::new(0),
             room: AtomicUsize::new(0),
-            usual_size: AtomicUsize::new(0),
         }
     }
 
     /// Appends to the open batch, or opens one. Tells whether the driver should know.
-    fn append(&self, limits: BatchLimits, offer: Offer<'_, impl Clock>) -> (Completion, bool) {
+    fn append(
+        &self,
+        limits: BatchLimits,
+        spare: &SpareMemory,
+        offer: Offer<'_, impl Clock>,
+    ) -> (Completion, bool) {
         let Offer { clock, record, reserved } = offer;
         let timestamp = record.timestamp.unwrap_or_else(|| clock.unix_millis());
         let content = record.content();
@@ -414,11 +450,8 @@ impl PartitionQueue {
                 return appended;
             }
             open.closed = true;
-            self.usual_size.store(open.builder.size(), Ordering::Relaxed);
         }
-        // A partition whose batches fill gets its memory at once; a quiet one as it needs it.
-        let capacity = self.usual_size.swap(0, Ordering::Relaxed);
-        let mut builder = BatchBuilder::with_capacity(limits, capacity);
+        let mut builder = BatchBuilder::in_memory(limits, spare.take());
         builder.try_append(timestamp, &content);
         let closed = builder.is_full();
         let opened_at = clock.instant();

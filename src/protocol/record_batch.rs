@@ -64,12 +64,12 @@ pub enum Appended {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(limits: BatchLimits) -> Self {
-        Self::with_capacity(limits, 0)
+        Self::in_memory(limits, Vec::new())
     }
 
-    /// An empty batch with memory for so many bytes.
-    pub fn with_capacity(limits: BatchLimits, bytes: usize) -> Self {
-        let records = Vec::with_capacity(bytes.min(limits.bytes_max));
+    /// An empty batch in memory that is there already; what it holds is overwritten.
+    pub fn in_memory(limits: BatchLimits, mut records: Vec<u8>) -> Self {
+        records.clear();
         Self { records, limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
@@ -234,6 +234,11 @@ impl SealedBatch {
     /// The records as they go to the broker.
     pub const fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The memory of the records, if nobody else holds it any more.
+    pub fn into_memory(self) -> Option<Vec<u8>> {
+        self.body.try_into_mut().ok().map(Vec::from)
     }
 
     /// Bytes of the whole batch as the broker counts them.

@@ -162,6 +162,10 @@ impl Engine {
 
     /// Tells a batch's records how it ended, and gives its bytes back.
     pub(super) fn let_go(&self, mut batch: Batch, outcome: Outcome) {
+        if let Some(memory) = batch.take_memory() {
+            self.accumulator.recycle(memory);
+        }
+        // Whoever waits for room finds the memory, too.
         self.budget.release(batch.reserved);
         tell(&self.meters, &mut batch, outcome);
     }

@@ -13,6 +13,7 @@ use super::super::cluster::NodeId;
 use super::super::completion::{BatchCompletion, Cause, Outcome, Waited};
 use super::super::sequencer::{PartitionSequence, Sequencer};
 use super::link::ConnectionId;
+use crate::protocol::Codec;
 use crate::protocol::record_batch::{BatchBuilder, ProducerStamp, SealedBatch};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -309,6 +310,11 @@ impl Batch {
         let first = self.records.start;
         self.settled = true;
         self.completion.settle(first + part.start..first + part.end, outcome);
+    }
+
+    /// Its memory, if it is worth keeping and nobody else holds it.
+    pub(super) fn take_memory(&mut self) -> Option<Vec<u8>> {
+        self.sealed.take_if(|sealed| sealed.codec() == Codec::None)?.into_memory()
     }
 
     /// Records in it.
