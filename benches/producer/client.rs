@@ -50,6 +50,9 @@ pub(crate) fn run(address: &str, task: Task) -> Fallible<()> {
     config.acks = if task.idempotent { Acks::All } else { Acks::One };
     config.max_in_flight = task.in_flight;
     config.linger = task.linger;
+    if let Ok(mib) = std::env::var("OTTLA_BENCH_BUFFER_MIB") {
+        config.buffer_memory = mib.parse::<usize>()? << 20;
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let topic = format!("p{}", task.partitions);

@@ -29,6 +29,8 @@ pub(super) struct Accumulator {
     topics: RwLock<Topics>,
     news: Mutex<News>,
     spare: SpareMemory,
+    /// Whether batches are sent as they are.
+    summing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +150,13 @@ impl Accumulator {
             topics: RwLock::default(),
             news: Mutex::default(),
             spare: SpareMemory::default(),
+            summing: false,
         }
+    }
+
+    /// For batches that will not be compressed.
+    pub(super) fn summing(self, summing: bool) -> Self {
+        Self { summing, ..self }
     }
 
     /// Chooses partitions by `partitioner`; unkeyed records fill batches one by one if `sticky`.
@@ -210,12 +218,12 @@ impl Accumulator {
     ) -> Result<Pushed, NoSuchPartition> {
         let routes = read(&topic.routes);
         if !routes.partitions.is_empty() {
-            return self.place(topic, &routes, offer);
+            return self.place_one(topic, &routes, offer);
         }
         drop(routes);
         let mut routes = write(&topic.routes);
         if !routes.partitions.is_empty() {
-            return self.place(topic, &routes, offer);
+            return self.place_one(topic, &routes, offer);
         }
         let completion = Arc::new(BatchCompletion::single());
         routes.homeless.push_back(Homeless {
@@ -229,16 +237,81 @@ impl Accumulator {
         Ok(Pushed { completion: Completion { batch: completion, index: 0 }, wake })
     }
 
+    /// Takes many records at once, each with the bytes set aside for it, under one look at its
+    /// topic. Tells `taken` the end of each, in order. Returns whether the driver has to be woken.
+    pub(super) fn push_all(
+        &self,
+        clock: impl Clock,
+        records: &[(Record<'_>, usize)],
+        mut taken: impl FnMut(usize, Result<(&Arc<BatchCompletion>, u32), NotTaken>),
+    ) -> bool {
+        // One reading does for all: they are taken within microseconds.
+        let clock = Now { instant: clock.instant(), unix_millis: clock.unix_millis() };
+        let mut wake = false;
+        let mut index = 0;
+        while index < records.len() {
+            let same = |(record, _): &&(Record<'_>, usize)| record.topic == records[index].0.topic;
+            let end = index + records[index..].iter().take_while(same).count();
+            let topics = read(&self.topics);
+            let known = topics.by_name.get(records[index].0.topic).filter(|_| !topics.closed);
+            let routes = known.map(|topic| (topic, read(&topic.routes)));
+            let Some((topic, routes)) = routes.filter(|(_, routes)| !routes.partitions.is_empty())
+            else {
+                drop(topics);
+                let (record, reserved) = &records[index];
+                match self.push(clock, record, *reserved) {
+                    Ok(pushed) => {
+                        wake |= pushed.wake;
+                        let Completion { batch, index: at } = &pushed.completion;
+                        taken(index, Ok((batch, *at)));
+                    }
+                    Err(fault) => taken(index, Err(fault)),
+                }
+                index += 1;
+                continue;
+            };
+            for (record, reserved) in &records[index..end] {
+                let offer = Offer { clock, record, reserved: *reserved };
+                match self.place(topic, &routes, offer, |batch, at| taken(index, Ok((batch, at)))) {
+                    Ok(woken) => wake |= woken,
+                    Err(fault) => taken(index, Err(NotTaken::NoSuchPartition(fault))),
+                }
+                index += 1;
+            }
+        }
+        wake
+    }
+
+    /// Puts a record into a batch, and tells `taken` which. Returns whether the driver has to be
+    /// woken.
     fn place(
         &self,
         topic: &Topic,
         routes: &Routes,
         offer: Offer<'_, impl Clock>,
-    ) -> Result<Pushed, NoSuchPartition> {
+        taken: impl FnOnce(&Arc<BatchCompletion>, u32),
+    ) -> Result<bool, NoSuchPartition> {
         let queue = topic.route(routes, offer.record, offer.reserved)?;
-        let (completion, changed) = queue.append(self.limits, &self.spare, offer);
-        let wake = changed && self.announce(queue.slot);
-        Ok(Pushed { completion, wake })
+        let open = |memory| {
+            let builder = BatchBuilder::in_memory(self.limits, memory);
+            if self.summing { builder.summing() } else { builder }
+        };
+        let changed = queue.append(offer, || open(self.spare.take()), taken);
+        Ok(changed && self.announce(queue.slot))
+    }
+
+    fn place_one(
+        &self,
+        topic: &Topic,
+        routes: &Routes,
+        offer: Offer<'_, impl Clock>,
+    ) -> Result<Pushed, NoSuchPartition> {
+        let mut completion = None;
+        let take = |batch: &Arc<BatchCompletion>, index| {
+            completion = Some(Completion { batch: Arc::clone(batch), index });
+        };
+        let wake = self.place(topic, routes, offer, take)?;
+        Ok(Pushed { completion: completion.expect("a record that is placed is in a batch"), wake })
     }
 
     /// Whether the driver has to be woken for it: it takes all the news at once.
@@ -277,7 +350,7 @@ impl Accumulator {
         let place = |waiting: Homeless| {
             let placed = waiting.record.with(|record| {
                 let offer = Offer { clock: waiting.now, record, reserved: waiting.reserved };
-                self.place(topic, &routes, offer)
+                self.place_one(topic, &routes, offer)
             });
             match placed {
                 Ok(Pushed { completion: Completion { batch, index }, .. }) => {
@@ -430,37 +503,37 @@ impl PartitionQueue {
         }
     }
 
-    /// Appends to the open batch, or opens one. Tells whether the driver should know.
+    /// Appends to the open batch, or opens one, and tells `taken` which. Returns whether the driver
+    /// should know.
     fn append(
         &self,
-        limits: BatchLimits,
-        spare: &SpareMemory,
         offer: Offer<'_, impl Clock>,
-    ) -> (Completion, bool) {
+        open: impl FnOnce() -> BatchBuilder,
+        taken: impl FnOnce(&Arc<BatchCompletion>, u32),
+    ) -> bool {
         let Offer { clock, record, reserved } = offer;
         let timestamp = record.timestamp.unwrap_or_else(|| clock.unix_millis());
         let content = record.content();
         let mut batches = lock(&self.batches);
-        if let Some(open) = batches.back_mut().filter(|batch| !batch.closed) {
-            if let Appended::Index(index) = open.builder.try_append(timestamp, &content) {
-                open.reserved += reserved;
-                open.closed = open.builder.is_full();
-                let appended = (open.completion_of(index), open.closed);
+        if let Some(batch) = batches.back_mut().filter(|batch| !batch.closed) {
+            if let Appended::Index(index) = batch.builder.try_append(timestamp, &content) {
+                batch.reserved += reserved;
+                batch.closed = batch.builder.is_full();
+                let closed = batch.closed;
+                taken(&batch.completion, index);
                 self.publish(&batches);
-                return appended;
+                return closed;
             }
-            open.closed = true;
+            batch.closed = true;
         }
-        let mut builder = BatchBuilder::in_memory(limits, spare.take());
+        let mut builder = open();
         builder.try_append(timestamp, &content);
         let closed = builder.is_full();
-        let opened_at = clock.instant();
-        let completion = Arc::default();
-        let batch = OpenBatch { builder, completion, opened_at, reserved, closed };
-        let completion = batch.completion_of(0);
-        batches.push_back(batch);
+        let (completion, opened_at) = (Arc::default(), clock.instant());
+        taken(&completion, 0);
+        batches.push_back(OpenBatch { builder, completion, opened_at, reserved, closed });
         self.publish(&batches);
-        (completion, true)
+        true
     }
 
     /// What waits here, by the latest word.
@@ -499,12 +572,6 @@ impl PartitionQueue {
         }
         self.publish(&batches);
         batches.iter().map(|batch| Arc::clone(&batch.completion)).collect()
-    }
-}
-
-impl OpenBatch {
-    fn completion_of(&self, index: u32) -> Completion {
-        Completion { batch: Arc::clone(&self.completion), index }
     }
 }
 

@@ -5,13 +5,17 @@
 
 use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
 use super::budget::{Budget, NoRoom, Reservation};
-use super::completion::{Completion, Delivered, DeliveryError, DeliveryListener, Listener, Run};
+use super::completion::{
+    BatchCompletion, Completion, Delivered, DeliveryError, DeliveryListener, Listener, Run,
+};
 use super::config::{ConfigError, ProducerConfig};
 use super::driver::{self, Command, Driver, SystemClock};
 use super::engine::Engine;
 use super::meters::{Meters, ProducerMetrics};
 use super::record::{OwnedRecord, Record};
+use crate::protocol::Codec;
 use crate::protocol::record_batch::BatchLimits;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +23,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
+
+/// Records that [`Producer::send_all`] takes at a time.
+const CHUNK_RECORDS: usize = 64;
 
 /// A Kafka producer. Clones share it; when the last is dropped, what was accepted is still
 /// delivered, as long as the runtime lives.
@@ -64,7 +71,8 @@ impl Producer {
         let limits =
             BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
         let accumulator = Accumulator::new(limits, seed)
-            .partitioned_by(config.partitioner.clone(), config.sticky_partitioning);
+            .partitioned_by(config.partitioner.clone(), config.sticky_partitioning)
+            .summing(config.compression.codec() == Codec::None);
         let accumulator = Arc::new(accumulator);
         let budget = Arc::new(Budget::new(config.buffer_memory));
         let bell = Arc::new(Notify::new());
@@ -171,36 +179,46 @@ impl Producer {
     /// # }
     /// ```
     pub async fn send_all<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Ends {
-        let mut ends = Ends::default();
-        let mut runs: Vec<(usize, Run)> = Vec::new();
-        for (index, record) in records.into_iter().enumerate() {
-            let accepted = match self.try_accept(&record) {
-                Err(SendError::QueueFull { .. }) => self.accept(&record).await,
-                other => other,
-            };
-            match accepted {
-                Ok(next) => {
-                    if !runs.last_mut().is_some_and(|(_, run)| run.extend(&next)) {
-                        runs.push((index, Run::new(next)));
-                    }
-                }
-                Err(error) => ends.failed.push((index, error)),
+        let mut records = records.into_iter();
+        let mut gathering = Gathering::default();
+        let mut chunk = Vec::with_capacity(CHUNK_RECORDS);
+        loop {
+            let sized = |record: Record<'a>| (record, record.content().size_bound());
+            chunk.extend(records.by_ref().take(CHUNK_RECORDS).map(sized));
+            if chunk.is_empty() {
+                break;
             }
-        }
-        for (mut first, mut run) in runs {
-            while let Some((count, end)) = run.next_end().await {
-                let indices = first..first + count as usize;
-                first = indices.end;
-                match end {
-                    Ok(()) => ends.delivered += u64::from(count),
-                    Err(error) => {
-                        ends.failed.extend(indices.map(|index| (index, error.clone().into())));
-                    }
+            if !self.try_accept_all(&chunk, &mut gathering) {
+                for (record, _) in &chunk {
+                    gathering.add(self.accept(record).await);
                 }
             }
+            chunk.clear();
+            gathering.settle_ended().await;
         }
-        ends.failed.sort_by_key(|(index, _)| *index);
-        ends
+        gathering.finish().await
+    }
+
+    /// Accepts all of a chunk, if there is room for it at once; else nothing.
+    fn try_accept_all(&self, chunk: &[(Record<'_>, usize)], gathering: &mut Gathering) -> bool {
+        let shared = &self.shared;
+        let fits = chunk.iter().all(|(_, size)| *size <= shared.record_size_max);
+        let whole = chunk.iter().map(|(_, size)| size).sum();
+        if !fits || shared.budget.try_reserve(whole).is_err() {
+            return false;
+        }
+        let wake = shared.accumulator.push_all(SystemClock, chunk, |index, taken| match taken {
+            Ok((batch, at)) => gathering.add_accepted(batch, at),
+            Err(fault) => {
+                let (record, size) = &chunk[index];
+                shared.budget.release(*size);
+                gathering.add(Err(SendError::from_fault(fault, record)));
+            }
+        });
+        if wake {
+            shared.bell.notify_one();
+        }
+        true
     }
 
     /// Accepts a record, if there is room at once.
@@ -284,6 +302,65 @@ impl Shared {
             Err(fault) => {
                 self.budget.release(size);
                 Err(SendError::from_fault(fault, record))
+            }
+        }
+    }
+}
+
+/// The ends of records that are sent together, as they come in.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// Records seen so far.
+    count: usize,
+    /// Those that have not ended, as far as is known, each run with the place of its first record.
+    runs: VecDeque<(usize, Run)>,
+    ends: Ends,
+}
+
+impl Gathering {
+    fn add(&mut self, accepted: Result<Completion, SendError>) {
+        match accepted {
+            Ok(completion) => self.add_accepted(&completion.batch, completion.index),
+            Err(error) => {
+                self.ends.failed.push((self.count, error));
+                self.count += 1;
+            }
+        }
+    }
+
+    fn add_accepted(&mut self, batch: &Arc<BatchCompletion>, index: u32) {
+        if !self.runs.back_mut().is_some_and(|(_, run)| run.extend(batch, index)) {
+            self.runs.push_back((self.count, Run::new(batch, index)));
+        }
+        self.count += 1;
+    }
+
+    /// Books what has ended already, so that memory is held for what is on its way only.
+    async fn settle_ended(&mut self) {
+        while self.runs.front().is_some_and(|(_, run)| run.is_over()) {
+            self.settle_first().await;
+        }
+    }
+
+    async fn finish(mut self) -> Ends {
+        while !self.runs.is_empty() {
+            self.settle_first().await;
+        }
+        self.ends.failed.sort_by_key(|(index, _)| *index);
+        self.ends
+    }
+
+    async fn settle_first(&mut self) {
+        let Some((mut first, mut run)) = self.runs.pop_front() else { return };
+        while let Some((count, end)) = run.next_end().await {
+            let indices = first..first + count as usize;
+            first = indices.end;
+            match end {
+                Ok(()) => self.ends.delivered += u64::from(count),
+                Err(error) => {
+                    let failed = indices.map(|index| (index, error.clone().into()));
+                    self.ends.failed.extend(failed);
+                }
             }
         }
     }

@@ -433,16 +433,21 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(only: Completion) -> Self {
-        Self { batch: only.batch, first: only.index, count: 1 }
+    pub(super) fn new(batch: &Arc<BatchCompletion>, index: u32) -> Self {
+        Self { batch: Arc::clone(batch), first: index, count: 1 }
     }
 
     /// Takes the record in, if it is the next of the same batch.
-    pub(super) fn extend(&mut self, next: &Completion) -> bool {
-        let follows =
-            Arc::ptr_eq(&self.batch, &next.batch) && self.first + self.count == next.index;
+    pub(super) fn extend(&mut self, batch: &Arc<BatchCompletion>, index: u32) -> bool {
+        let follows = Arc::ptr_eq(&self.batch, batch) && self.first + self.count == index;
         self.count += u32::from(follows);
         follows
+    }
+
+    /// Whether the records have ended, so that nobody has to wait for them.
+    pub(super) fn is_over(&self) -> bool {
+        let progress = self.batch.lock();
+        (self.first..self.first + self.count).all(|index| progress.end_of(index).is_some())
     }
 
     /// How the first records ended, and how many ended like that, in turn; `None` at the end.

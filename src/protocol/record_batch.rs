@@ -9,12 +9,12 @@
 //! ```
 //!
 //! A retry is the same sealed batch with the same stamp, so the same bytes; a new epoch is the same
-//! sealed batch with a new stamp. The CRC covers the stamp in front of the body, so each
-//! transmission computes it anew. To combine it from a CRC of the body kept from sealing would
-//! spare retries that, but cost every first transmission as much as reading some 400 KB.
+//! sealed batch with a new stamp. The CRC covers the stamp in front of the body; the body's part of it
+//! is computed once, while its bytes are cached, and combined with the stamp's for each transmission.
 //!
 //! Spec: <https://kafka.apache.org/documentation/#recordbatch>, KIP-98.
 
+use super::checksum::{self, Running};
 use super::compression::{Codec, Compressor, DecompressError, decompress};
 use super::record::{Base, ConsumedRecord, Content, Header};
 use super::wire::{DecodeError, Reader};
@@ -40,6 +40,8 @@ pub struct BatchBuilder {
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
+    /// The checksum of the records, if they are to be sent as they are.
+    checksum: Option<Running>,
 }
 
 /// When a batch is full.
@@ -70,7 +72,21 @@ impl BatchBuilder {
     /// An empty batch in memory that is there already; what it holds is overwritten.
     pub fn in_memory(limits: BatchLimits, mut records: Vec<u8>) -> Self {
         records.clear();
-        Self { records, limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
+        Self {
+            records,
+            limits,
+            count: 0,
+            base_timestamp: 0,
+            max_timestamp: i64::MIN,
+            checksum: None,
+        }
+    }
+
+    /// For batches that will not be compressed: sums the records up as they come, while they are
+    /// cached, instead of reading them all again when the batch is sealed.
+    #[must_use]
+    pub fn summing(self) -> Self {
+        Self { checksum: Some(Running::default()), ..self }
     }
 
     /// Encodes a record at the end of the batch, if it has room. An empty batch takes any record.
@@ -92,6 +108,9 @@ impl BatchBuilder {
         let delta = timestamp.saturating_sub(self.base_timestamp);
         let offset_delta = i32::try_from(index).expect("records_max is far below 2^31");
         content.encode(delta, offset_delta, &mut self.records);
+        if let Some(checksum) = &mut self.checksum {
+            checksum.follow(&self.records);
+        }
         self.max_timestamp = self.max_timestamp.max(timestamp);
         self.count += 1;
         Appended::Index(index)
@@ -128,12 +147,19 @@ impl BatchBuilder {
     pub fn seal(self, compressor: &mut Compressor) -> SealedBatch {
         assert!(self.count > 0, "an empty batch cannot be sealed");
         let uncompressed_size = self.records.len();
-        let (codec, body) = match compressor.compress(&self.records) {
-            Some(compressed) => (compressor.codec(), Bytes::from(compressed)),
-            None => (Codec::None, Bytes::from(self.records)),
+        let (codec, body, body_crc) = match compressor.compress(&self.records) {
+            Some(compressed) => {
+                let crc = crc32c::crc32c(&compressed);
+                (compressor.codec(), Bytes::from(compressed), crc)
+            }
+            None => {
+                let crc = self.checksum.unwrap_or_default().finish(&self.records);
+                (Codec::None, Bytes::from(self.records), crc)
+            }
         };
         SealedBatch {
             body,
+            body_crc,
             codec,
             count: self.count,
             base_timestamp: self.base_timestamp,
@@ -148,6 +174,8 @@ impl BatchBuilder {
 pub struct SealedBatch {
     /// The records, compressed by `codec`.
     body: Bytes,
+    /// CRC-32C of `body`.
+    body_crc: u32,
     codec: Codec,
     count: u32,
     base_timestamp: i64,
@@ -190,7 +218,7 @@ impl SealedBatch {
         covered.put_i32(stamp.base_sequence);
         covered.put_i32(last_offset_delta + 1);
         let crc = crc32c::crc32c(&header[CRC_FROM..]);
-        let crc = crc32c::crc32c_append(crc, &self.body);
+        let crc = checksum::combine(crc, self.body_crc, self.body.len());
 
         let length = HEADER_SIZE - LENGTH_FROM + self.body.len();
         let mut front = &mut header[..CRC_FROM];
