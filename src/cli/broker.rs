@@ -1,5 +1,6 @@
 //! `ottla broker`: the embedded development broker alone.
 
+use super::terminal::say;
 use super::{Exit, asked_to_stop};
 use crate::broker::{BrokerConfig, EmbeddedBroker, Profile};
 use clap::Args;
@@ -49,8 +50,8 @@ impl Broker {
             let remedy = "choose another address with --listen";
             Exit::new(Exit::USAGE, format!("cannot listen on {}: {error}; {remedy}", self.listen))
         })?;
-        println!("development broker on {}", broker.bootstrap().join(","));
-        println!("everything is kept in memory and ends with it; stop it with Ctrl-C");
+        say(&format!("development broker on {}", broker.bootstrap().join(",")));
+        say("everything is kept in memory and ends with it; stop it with Ctrl-C");
         asked_to_stop().await;
         broker.shutdown().await;
         Ok(())

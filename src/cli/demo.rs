@@ -5,7 +5,7 @@
 
 use super::reader::{TopicReader, addresses};
 use super::start::DEV_TOPIC;
-use super::terminal::{Style, harmless};
+use super::terminal::{Style, harmless, say};
 use super::{Exit, waterfall};
 use crate::broker::{BrokerConfig, EmbeddedBroker};
 use crate::exporter::bifrost::{
@@ -29,7 +29,7 @@ impl Demo {
     pub(super) async fn run(self) -> Result<(), Exit> {
         let style = Style::of_stdout();
         let step =
-            |number: u8, text: &str| println!("{} {text}", style.green(&format!("{number}.")));
+            |number: u8, text: &str| say(&format!("{} {text}", style.green(&format!("{number}."))));
 
         let broker = EmbeddedBroker::start(BrokerConfig::default()).await;
         let broker = broker.map_err(|error| Exit::new(Exit::FAILED, error))?;
@@ -44,11 +44,12 @@ impl Demo {
         let delivered = publish(&exporter).await?;
         step(
             3,
-            "traces of an LLM gateway: filtered, encoded, batched, compressed, sent, acknowledged",
+            "two traces of an LLM gateway: filtered, encoded, batched, compressed, acknowledged",
         );
+        say("   left out: the spans of plugin \"logging\", and every header but x-tenant-id");
         for (trace_id, Delivered { partition, offset, .. }) in &delivered {
             let offset = offset.map_or_else(String::new, |offset| format!(" offset {offset}"));
-            println!("   {} is at partition {partition}{offset}", harmless(trace_id));
+            say(&format!("   {} is at partition {partition}{offset}", harmless(trace_id)));
         }
         exporter.close(PATIENCE).await;
 
@@ -100,8 +101,8 @@ async fn show(bootstrap: &[String], expected: usize, style: Style) -> Result<(),
         }
         for read in records {
             let value = read.record.value.as_deref().unwrap_or_default();
-            println!();
-            print!("{}", waterfall::render(value, style).unwrap_or_default());
+            say("");
+            say(waterfall::render(value, style).unwrap_or_default().trim_end());
             shown += 1;
         }
     }
@@ -111,15 +112,15 @@ async fn show(bootstrap: &[String], expected: usize, style: Style) -> Result<(),
 fn suggest(style: Style) {
     // As it was called, so that the lines can be copied.
     let ottla = std::env::args().next().unwrap_or_else(|| "ottla".to_owned());
-    let command = |text: &str| println!("  {}", style.bold(text));
-    println!();
-    println!("Try it yourself:");
+    let command = |text: &str| say(&format!("  {}", style.bold(text)));
+    say("");
+    say("Try it yourself:");
     command(&format!("{ottla} start --dev"));
-    println!("      a broker and a receiver for traces, until Ctrl-C; then, beside it:");
+    say("      a broker and a receiver for traces, until Ctrl-C; then, beside it:");
     command("echo '{\"TraceID\":\"1\",\"Spans\":[{\"SpanID\":\"a\",\"Name\":\"hello\"}]}' |");
     command("    curl --data-binary @- http://127.0.0.1:4318/v1/bifrost/traces");
     command(&format!("{ottla} tail {DEV_TOPIC} --follow"));
-    println!("      what is in the topic, as it comes; kcat and every other client read it too");
+    say("      what is in the topic, as it comes; kcat and every other client read it too");
     command(&format!("{ottla} start --config config.json"));
-    println!("      the same against your Kafka, with Bifrost's own configuration");
+    say("      the same against your Kafka, with Bifrost's own configuration");
 }

@@ -1,6 +1,6 @@
 //! What a person's terminal can show.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 
 /// Styles of text; empty where there is no terminal to show them.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,13 @@ impl Style {
     fn wrap(self, code: &str, text: &str) -> String {
         if self.enabled { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Writes a line to standard output. If nobody reads it any more, as in `ottla demo | head`, that is
+/// no reason to end, let alone to panic as `println!` does.
+pub(super) fn say(line: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
 pub(super) fn is_terminal(stream: &impl IsTerminal) -> bool {

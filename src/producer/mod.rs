@@ -1,4 +1,32 @@
 //! The producer: records in, acknowledged offsets out.
+//!
+//! [`Producer`] is what a program holds. The life of a record:
+//!
+//! ```text
+//! client       send, on the caller's thread
+//!   budget       bytes are set aside, or the caller waits in turn
+//!   partitioner  which partition
+//!   accumulator  encoded into that partition's open batch, under its lock alone
+//! driver       the one task, the one clock
+//!   engine       the rules, without clock or socket:
+//!     cluster      who leads the partition           sequencer  which number its first record has
+//!     link         is there a connection             partition  may it go now
+//!     verdict      what an answer means for it
+//!   net          sockets and frames
+//! completion   the batch has ended: each record by its index, a future, a listener or a run
+//! ```
+//!
+//! What is not obvious, and must not break:
+//!
+//! * A batch is compressed once and stamped for each transmission; a retry is the same bytes.
+//! * What was sent and not answered may be in the log. It keeps its number until a broker has said
+//!   that it is not there.
+//! * A batch that is sent again goes alone, and so does the first of an identity.
+//! * A batch whose records have heard of its end while it was in flight keeps its place until its
+//!   answer comes: its numbers are taken.
+//! * Batches grow while their broker is busy, and nobody lingers while somebody waits for room.
+//! * Bytes set aside come back once, where a batch leaves the engine.
+//! * Wakers and listeners run foreign code, so never under a lock.
 mod partitioner;
 pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
 
