@@ -305,6 +305,10 @@ impl Engine {
             DeliveryError::Unknown {
                 topic: Arc::clone(&topic),
                 partition,
+        if batch.is_settled() {
+            self.budget.release(batch.reserved);
+            return;
+        }
                 timeout: self.config.delivery_timeout,
                 attempts: batch.attempts,
                 cause: Some(Cause::Broker { code, message }),
