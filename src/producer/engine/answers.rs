@@ -213,7 +213,6 @@ impl Engine {
 
     fn retry(&mut self, now: Instant, at: Place, retry: Retry, cause: Cause) {
         let pause = self.pause_after(at);
-        let retries_max = retry.attempts_max.unwrap_or(u32::MAX).min(self.config.retries);
         let partition = &mut self.partitions[at.slot];
         let batch = &mut partition.batches[at.index];
         batch.unsure |= retry.unsure;
@@ -222,7 +221,9 @@ impl Engine {
             self.drop_settled(at);
             return;
         }
-        if batch.attempts > retries_max {
+        batch.suspicions += u32::from(retry.attempts_max.is_some());
+        let suspect = retry.attempts_max.is_some_and(|max| batch.suspicions > max);
+        if suspect || batch.retries >= self.config.retries {
             let (code, message) = match cause {
                 Cause::Broker { code, message } => (code, message),
                 Cause::Connection(message) => (ErrorCode::NETWORK_EXCEPTION, Some(message)),
@@ -238,6 +239,7 @@ impl Engine {
         }
         self.meters.note(|counts| counts.figures.retries += 1);
         self.notice(Notice::Retrying { topic, partition: number, attempts, cause });
+        batch.retries += 1;
     }
 
     fn pause_after(&mut self, at: Place) -> Duration {

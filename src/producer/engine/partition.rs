@@ -76,6 +76,11 @@ pub(super) struct Batch {
     /// Its identity and sequence, from its first transmission on.
     pub(super) stamp: Option<ProducerStamp>,
     in_flight: bool,
+    /// Those of them that `retries` counts: not the first, and not those that a split or new
+    /// numbers made necessary.
+    pub(super) retries: u32,
+    /// Those of them that few are granted of, as of a batch that may be corrupt.
+    pub(super) suspicions: u32,
     /// It may be in the log.
     pub(super) unsure: bool,
     /// Its records have heard how it ended; it only waits for its answer.
@@ -143,6 +148,8 @@ impl Partition {
             in_flight: false,
             unsure: false,
             settled: false,
+            retries: 0,
+            suspicions: 0,
             cause: None,
         });
         (id, open.builder)
@@ -177,6 +184,8 @@ impl Partition {
             in_flight: false,
             unsure: false,
             settled: false,
+            retries: whole.retries,
+            suspicions: whole.suspicions,
             cause: whole.cause.clone(),
         };
         let ids = [self.new_id(), self.new_id()];
