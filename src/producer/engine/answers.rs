@@ -100,10 +100,7 @@ impl Engine {
             answered[index] = true;
             self.on_result(now, batches[index], result);
             let partition = &mut self.partitions[batches[index].slot];
-            if partition.leader.is_some_and(|leader| target != Target::Leader(leader)) {
-                // The pause was for the old leader.
-                partition.not_before = None;
-            }
+            partition.spare_pause(target);
         }
         let silent: Vec<_> =
             batches.iter().zip(&answered).filter(|(_, told)| !**told).map(|(b, _)| *b).collect();
@@ -196,6 +193,7 @@ impl Engine {
         if !self.config.idempotence {
             return;
         }
+        partition.on_acked();
         // A broker takes no batch before its predecessors, so those that were unsure are there.
         let implied = |earlier: &Batch| {
             earlier.unsure && !earlier.is_in_flight() && same_identity(earlier.stamp, stamp)
