@@ -87,6 +87,8 @@ impl Engine {
         response: ProduceResponse,
     ) {
         let mut answered = vec![false; batches.len()];
+        let refusal = ErrorCode::UNSUPPORTED_VERSION;
+        let outdated = response.partitions.iter().any(|result| result.error == refusal);
         for result in response.partitions {
             self.take_hint(&result, &response.node_endpoints);
             // Results mostly come in the order of the request.
@@ -107,6 +109,10 @@ impl Engine {
         if !silent.is_empty() {
             let cause = Cause::Connection("the answer leaves the partition out".into());
             self.on_unanswered(now, &silent, &cause);
+        }
+        if outdated {
+            // The broker is not what it was when its versions were asked for.
+            self.drop_link(now, target, "it refuses a version that it had offered");
         }
     }
 
@@ -164,6 +170,10 @@ impl Engine {
             }
             Verdict::Duplicate => self.acknowledge(at, None, None),
             Verdict::Retry(retry) => self.retry(now, at, retry, cause),
+            Verdict::Renegotiate => {
+                let once = Retry { attempts_max: Some(1), ..Retry::default() };
+                self.retry(now, at, once, cause);
+            }
             Verdict::Split if self.can_split(at) => self.split(at),
             Verdict::Renumber => self.renumber(now, at, true, cause),
             Verdict::NewProducerId => self.renumber(now, at, false, cause),
