@@ -193,6 +193,7 @@ impl Engine {
         if let Some(stamp) = batch.stamp {
             partition.sequence.on_acked(stamp);
         }
+        partition.on_acked();
         let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         let acknowledged = |base_offset, log_append_time| {
             let topic = Arc::clone(&topic);
@@ -203,7 +204,6 @@ impl Engine {
         if !self.config.idempotence {
             return;
         }
-        partition.on_acked();
         // A broker takes no batch before its predecessors, so those that were unsure are there.
         let implied = |earlier: &Batch| {
             earlier.unsure && !earlier.is_in_flight() && same_identity(earlier.stamp, stamp)
@@ -239,6 +239,7 @@ impl Engine {
             self.fail(at, Refusal { code, message, unsure: false, records: Vec::new() });
             return;
         }
+        batch.retries += 1;
         let attempts = batch.attempts;
         let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         partition.not_before = Some(now + pause);
@@ -247,7 +248,6 @@ impl Engine {
         }
         self.meters.note(|counts| counts.figures.retries += 1);
         self.notice(Notice::Retrying { topic, partition: number, attempts, cause });
-        batch.retries += 1;
     }
 
     fn pause_after(&mut self, at: Place) -> Duration {
@@ -305,6 +305,10 @@ impl Engine {
         {
             partition.sequence.on_rejected(stamp, batch.count());
         }
+        if batch.is_settled() {
+            self.budget.release(batch.reserved);
+            return;
+        }
         let (topic, partition) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         let Refusal { code, message, records, .. } = refusal;
         let rejected = |message| {
@@ -315,10 +319,6 @@ impl Engine {
             DeliveryError::Unknown {
                 topic: Arc::clone(&topic),
                 partition,
-        if batch.is_settled() {
-            self.budget.release(batch.reserved);
-            return;
-        }
                 timeout: self.config.delivery_timeout,
                 attempts: batch.attempts,
                 cause: Some(Cause::Broker { code, message }),

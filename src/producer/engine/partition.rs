@@ -76,14 +76,14 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     /// Transmissions.
     pub(super) attempts: u32,
-    /// Its identity and sequence, from its first transmission on.
-    pub(super) stamp: Option<ProducerStamp>,
-    in_flight: bool,
     /// Those of them that `retries` counts: not the first, and not those that a split or new
     /// numbers made necessary.
     pub(super) retries: u32,
     /// Those of them that few are granted of, as of a batch that may be corrupt.
     pub(super) suspicions: u32,
+    /// Its identity and sequence, from its first transmission on.
+    pub(super) stamp: Option<ProducerStamp>,
+    in_flight: bool,
     /// It may be in the log.
     pub(super) unsure: bool,
     /// Its records have heard how it ended; it only waits for its answer.
@@ -148,12 +148,12 @@ impl Partition {
             opened_at: open.opened_at,
             reserved: open.reserved,
             attempts: 0,
+            retries: 0,
+            suspicions: 0,
             stamp: None,
             in_flight: false,
             unsure: false,
             settled: false,
-            retries: 0,
-            suspicions: 0,
             cause: None,
         });
         (id, open.builder)
@@ -184,12 +184,12 @@ impl Partition {
             opened_at: whole.opened_at,
             reserved,
             attempts: whole.attempts,
+            retries: whole.retries,
+            suspicions: whole.suspicions,
             stamp,
             in_flight: false,
             unsure: false,
             settled: false,
-            retries: whole.retries,
-            suspicions: whole.suspicions,
             cause: whole.cause.clone(),
         };
         let ids = [self.new_id(), self.new_id()];
