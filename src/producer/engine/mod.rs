@@ -41,7 +41,10 @@ use super::config::{Acks, Address, ProducerConfig};
 use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
+use crate::protocol::messages::ApiKey;
+use crate::protocol::messages::produce::ZSTD_FROM;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
+use crate::protocol::{Codec, Compression};
 use bytes::Bytes;
 use link::{Link, LinkError, Progress, Request};
 use partition::Partition;
@@ -62,7 +65,7 @@ pub(super) enum Action {
     /// Close a connection, of which nothing shall be reported any more.
     Close { connection: ConnectionId },
     /// Compress a batch; report `handle_sealed`.
-    Seal { batch: BatchRef, builder: BatchBuilder },
+    Seal { batch: BatchRef, builder: BatchBuilder, compression: Compression },
     /// Tell people.
     Notice(Notice),
 }
@@ -372,7 +375,21 @@ impl Engine {
     }
 
     fn seal(&mut self, batch: BatchRef, builder: BatchBuilder) {
-        self.actions.push_back(Action::Seal { batch, builder });
+        let compression = self.compression_for(self.partitions[batch.slot].leader);
+        self.actions.push_back(Action::Seal { batch, builder, compression });
+    }
+
+    /// The codec of the configuration, or none for a broker that does not know it yet: its batches
+    /// are larger then, but they arrive (KIP-110).
+    fn compression_for(&self, leader: Option<NodeId>) -> Compression {
+        let wanted = self.config.compression;
+        let link = leader.and_then(|node| self.leaders.get(&node));
+        let known = link.and_then(|link| link.up()).map(|(_, versions)| versions);
+        let version = known.and_then(|versions| versions.choose(ApiKey::Produce));
+        if wanted.codec() == Codec::Zstd && version.is_some_and(|version| version < ZSTD_FROM) {
+            return Compression::default();
+        }
+        wanted
     }
 
     fn transmit(&mut self, connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32>) {

@@ -12,7 +12,6 @@ use crate::producer::budget::Budget;
 use crate::producer::completion::{Completion, Delivered, DeliveryError};
 use crate::producer::config::ProducerConfig;
 use crate::producer::record::Record;
-use crate::protocol::Compression;
 use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchLimits, SealedBatch};
 use bytes::Bytes;
@@ -351,8 +350,8 @@ impl World {
                     self.transmit(connection, &frame, report);
                 }
                 Action::Close { connection } => self.close_connection(connection),
-                Action::Seal { batch, builder } => {
-                    let sealed = builder.seal(&mut Compressor::new(Compression::default()));
+                Action::Seal { batch, builder, compression } => {
+                    let sealed = builder.seal(&mut Compressor::new(compression));
                     if self.sealing.is_zero() {
                         self.engine.handle_sealed(self.now, batch, sealed);
                     } else {
@@ -375,7 +374,9 @@ impl World {
     }
 
     fn connect(&mut self, connection: ConnectionId, host: &str) {
-        let node = host.strip_prefix('b').unwrap().parse().unwrap();
+        let host = host.strip_prefix('b').unwrap().parse().unwrap();
+        let found = self.cluster.node_at(host);
+        let node = found.unwrap_or(host);
         (self.elapsed(), node).hash(&mut self.transcript);
         self.dials.push((self.elapsed(), node));
         let open = Connection {
@@ -387,8 +388,8 @@ impl World {
             unanswered: VecDeque::new(),
         };
         self.connections.insert(connection, open);
-        let up = self.cluster.up.contains(&node);
-        let event = if up { Event::Connected(connection) } else { Event::Refused(connection) };
+        let event =
+            if found.is_some() { Event::Connected(connection) } else { Event::Refused(connection) };
         self.plan(self.now + self.latency, event);
     }
 
