@@ -281,6 +281,8 @@ impl Producer {
     /// The producer's figures at this moment.
     pub fn metrics(&self) -> ProducerMetrics {
         let mut metrics = self.shared.meters.read(driver::now());
+        let ended = metrics.records_delivered + metrics.records_failed;
+        metrics.buffered_records = self.shared.accumulator.accepted().saturating_sub(ended);
         metrics.buffered_bytes = self.shared.budget.used();
         metrics.buffer_limit_bytes = self.shared.budget.limit();
         metrics.waiting_sends = self.shared.budget.waiting();

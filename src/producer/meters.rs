@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ProducerMetrics {
+    /// Records that have not ended.
+    pub buffered_records: u64,
     /// Bytes set aside for records that have not ended, of `buffer_limit_bytes`.
     pub buffered_bytes: usize,
     /// `buffer_memory`.

@@ -428,3 +428,34 @@ async fn a_producer_of_properties_delivers() {
     assert_eq!(broker.accepted("t")[0].codec, Codec::Lz4);
     producer.close(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn the_figures_tell_a_starved_producer_from_a_throttled_one() {
+    let broker = broker(1, "t", 2).await;
+    let mut config = config(&broker);
+    config.compression = Codec::Zstd.into();
+    config.retry_backoff = Duration::from_millis(1);
+    let producer = Producer::start(config).unwrap();
+    assert_eq!(producer.metrics().batch_fill(), None);
+    let value = b"a trace ".repeat(200);
+    let waiting = producer.send(Record::to("t").partition(0).value(&value));
+    assert_eq!(producer.metrics().buffered_records, 1);
+    waiting.await.unwrap();
+    broker.inject("t", 1, ProduceFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
+    broker.throttle(Duration::from_millis(20));
+    let values: Vec<_> = (0..100).map(|_| &value).collect();
+    let records = values.iter().map(|value| Record::to("t").partition(1).value(value));
+    assert_eq!(producer.send_all(records).await.delivered, 100);
+
+    let metrics = producer.metrics();
+    assert_eq!((metrics.records_delivered, metrics.records_failed), (101, 0));
+    assert_eq!((metrics.buffered_records, metrics.buffered_bytes), (0, 0));
+    assert_eq!((metrics.retries, metrics.errors[&ErrorCode::NOT_ENOUGH_REPLICAS]), (1, 1));
+    assert!(metrics.compression_ratio().unwrap() > 10.0, "{metrics:?}");
+    assert!(metrics.batch_fill().unwrap() > 0.0 && metrics.throttled >= Duration::from_millis(20));
+    assert_eq!(metrics.request_latency.count, metrics.requests);
+    assert!(metrics.queue_time.count == metrics.batches && metrics.metadata_age.is_some());
+    assert!(metrics.connections >= 2 && metrics.disconnects == 0);
+    producer.purge();
+    producer.close(Duration::from_secs(5)).await;
+}

@@ -17,6 +17,7 @@ use super::record::{OwnedRecord, Record, topic_name_fault};
 use crate::protocol::record_batch::{BatchBuilder, BatchLimits};
 use queue::{Offer, SpareMemory};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub(super) struct Accumulator {
     spare: SpareMemory,
     /// Whether batches are sent as they are.
     summing: bool,
+    /// Records taken since the start.
+    accepted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +97,13 @@ impl Accumulator {
             news: Mutex::default(),
             spare: SpareMemory::default(),
             summing: false,
+            accepted: AtomicU64::new(0),
         }
+    }
+
+    /// Records taken since the start.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// For batches that will not be compressed.
@@ -123,7 +132,9 @@ impl Accumulator {
                 return Err(NotTaken::Closed);
             }
             if let Some(topic) = topics.by_name.get(record.topic) {
-                return self.push_to(topic, offer).map_err(NotTaken::NoSuchPartition);
+                let pushed = self.push_to(topic, offer).map_err(NotTaken::NoSuchPartition)?;
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                return Ok(pushed);
             }
             drop(topics);
             if let Some(fault) = topic_name_fault(record.topic) {
@@ -213,14 +224,19 @@ impl Accumulator {
                 index += 1;
                 continue;
             };
+            let mut accepted = 0;
             for (record, reserved) in &records[index..end] {
                 let offer = Offer { clock, record, reserved: *reserved };
                 match self.place(topic, &routes, offer, |batch, at| taken(index, Ok((batch, at)))) {
-                    Ok(woken) => wake |= woken,
+                    Ok(woken) => {
+                        wake |= woken;
+                        accepted += 1;
+                    }
                     Err(fault) => taken(index, Err(NotTaken::NoSuchPartition(fault))),
                 }
                 index += 1;
             }
+            self.accepted.fetch_add(accepted, Ordering::Relaxed);
         }
         wake
     }
