@@ -5,7 +5,7 @@
 
 use super::table::{
     Effect, Row, Set, acks, batch_records_max, bootstrap, buffer_memory, client_id, codec,
-    delivery_timeout, partitioner, sticky,
+    connections_max_idle, delivery_timeout, partitioner, retries, sticky,
 };
 use super::value::Kind;
 
@@ -215,7 +215,7 @@ pub(super) const GLOBAL: &[Row] = &[
         "connections.max.idle.ms",
         number(0, INT_MAX),
         "0",
-        inert("idle connections are kept until the broker closes them"),
+        Effect::Sets("connections_max_idle", Set::Other(connections_max_idle)),
     ),
     row("reconnect.backoff.jitter.ms", number(0, 3_600_000), "0", Effect::Deprecated),
     row("reconnect.backoff.ms", number(0, 3_600_000), "100", sets!(Millis, reconnect_backoff)),
@@ -392,7 +392,7 @@ pub(super) const GLOBAL: &[Row] = &[
         "message.send.max.retries",
         number(0, INT_MAX),
         "2147483647",
-        inert("a record is tried again until message.timeout.ms"),
+        Effect::Sets("retries", Set::Other(retries)),
     ),
     alias("retries", "message.send.max.retries"),
     row("retry.backoff.ms", number(1, 300_000), "100", sets!(Millis, retry_backoff)),

@@ -185,17 +185,34 @@ pub(super) fn batch_records_max(config: &mut ProducerConfig, value: &Value) -> R
     Ok(())
 }
 
+pub(super) fn retries(config: &mut ProducerConfig, value: &Value) -> Result<(), String> {
+    config.retries = u32::try_from(number(value)).unwrap_or(u32::MAX);
+    Ok(())
+}
+
+pub(super) fn connections_max_idle(
+    config: &mut ProducerConfig,
+    value: &Value,
+) -> Result<(), String> {
+    config.connections_max_idle = zero_is_no_limit(value);
+    Ok(())
+}
+
 /// Any time stands for a batch's worth of bytes, and none for none.
 pub(super) fn sticky(config: &mut ProducerConfig, value: &Value) -> Result<(), String> {
     config.sticky_partitioning = number(value) > 0;
     Ok(())
 }
 
-/// Zero is no limit, for which the longest time that settings can say stands.
 pub(super) fn delivery_timeout(config: &mut ProducerConfig, value: &Value) -> Result<(), String> {
-    config.delivery_timeout = match number(value) {
+    config.delivery_timeout = zero_is_no_limit(value);
+    Ok(())
+}
+
+/// A time of which zero is no limit: the longest time that settings can say stands for that.
+fn zero_is_no_limit(value: &Value) -> Duration {
+    match number(value) {
         0 => Duration::from_millis(i32::MAX.unsigned_abs().into()),
         _ => millis(value),
-    };
-    Ok(())
+    }
 }
