@@ -243,6 +243,10 @@ impl Engine {
             self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
         }
         self.advance(now);
+            if self.config.acks == Acks::Zero && target != Target::Control {
+                // Where nothing is answered, this is how a broker says that it leads no more.
+                self.cluster.refresh.want(now);
+            }
     }
 
     pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, sealed: SealedBatch) {
