@@ -243,13 +243,13 @@ impl Engine {
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
             let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
-            self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
-        }
-        self.advance(now);
             if self.config.acks == Acks::Zero && target != Target::Control {
                 // Where nothing is answered, this is how a broker says that it leads no more.
                 self.cluster.refresh.want(now);
             }
+            self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
+        }
+        self.advance(now);
     }
 
     pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, sealed: SealedBatch) {
