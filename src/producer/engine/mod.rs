@@ -7,7 +7,7 @@
 //! 3. waits for the next event, or until [`poll_timeout`](Engine::poll_timeout), which it reports
 //!    with [`handle_timeout`](Engine::handle_timeout).
 //!
-//! Every handler ends in [`advance`](Engine::advance), which applies all rules to the present
+//! Every handler leads to [`advance`](Engine::advance), which applies all rules to the present
 //! state; so no rule depends on which event came first.
 //!
 //! | file | decides |
@@ -130,6 +130,8 @@ pub(super) struct Engine {
     actions: VecDeque<Action>,
     /// Something may be ready to be sent once the actions are performed.
     send_due: bool,
+    /// Batches were sealed, and the rules have not been applied since.
+    sealed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -173,6 +175,7 @@ impl Engine {
             now,
             actions: VecDeque::new(),
             send_due: false,
+            sealed_at: None,
             config,
             accumulator,
             budget,
@@ -240,6 +243,10 @@ impl Engine {
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
             let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
+            if self.config.acks == Acks::Zero && target != Target::Control {
+                // Where nothing is answered, this is how a broker says that it leads no more.
+                self.cluster.refresh.want(now);
+            }
             self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
         }
         self.advance(now);
@@ -253,7 +260,7 @@ impl Engine {
             counts.figures.batch_bytes += sealed.size() as u64;
         });
         self.partitions[batch.slot].on_sealed(batch.id, sealed);
-        self.advance(now);
+        self.sealed_at = Some(now);
     }
 
     /// Where the figures are counted.
@@ -266,6 +273,12 @@ impl Engine {
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
+        // Batches are sealed by the thousand, and the rules look at every partition: once for all.
+        if self.actions.is_empty()
+            && let Some(now) = self.sealed_at.take()
+        {
+            self.advance(now);
+        }
         if self.actions.is_empty() && std::mem::take(&mut self.send_due) {
             self.send_ready(self.now);
         }

@@ -204,7 +204,7 @@ impl Cluster {
         let nodes: Vec<_> = self.nodes.iter().copied().collect();
         let partition = |leader: &i32| Partition { leader: *leader, epoch: 0, log: Log::default() };
         let partitions = nodes.iter().cycle().take(partitions).map(partition).collect();
-        let id = self.topics.len().to_le_bytes()[0] + 1;
+        let id = self.topics.len().to_le_bytes()[0].wrapping_add(1);
         let topic = Topic { id, error: ErrorCode::NONE, partitions };
         self.topics.insert(name.to_owned(), topic);
     }
@@ -341,6 +341,7 @@ impl Cluster {
         match (fault, request.acks) {
             (Fault::Cut(size), _) => Reply::Answer(whole.slice(..whole.len().min(4 + size))),
             (Fault::Garble(seed), _) => Reply::Answer(garbled(&whole, seed)),
+            (_, 0) if has_error(&response) => Reply::Close,
             (_, 0) if !self.talkative => Reply::Nothing,
             _ => Reply::Answer(whole),
         }
@@ -568,6 +569,11 @@ fn repeat_with_an_error(response: &mut ProduceResponse) {
         let again: Vec<_> = again.collect();
         topic.partition_responses.extend(again);
     }
+}
+
+fn has_error(response: &ProduceResponse) -> bool {
+    let mut results = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    results.any(|result| result.error_code != ErrorCode::NONE.0)
 }
 
 fn add_strangers(response: &mut ProduceResponse) {
