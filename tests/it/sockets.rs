@@ -213,3 +213,26 @@ async fn compressed_batches_that_are_too_large_are_split_and_arrive_as_they_were
         assert_eq!(producer.metrics().buffered_bytes, 0);
     }
 }
+
+/// F10
+#[tokio::test]
+async fn a_peer_that_hangs_up_without_a_word_is_asked_about() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+        }
+    });
+    let mut config = config(&[address]);
+    config.request_timeout = Duration::from_millis(100);
+    config.delivery_timeout = Duration::from_millis(200);
+    let producer = Producer::start(config).unwrap();
+    let SendError::Delivery(error) = producer.send(Record::to("t")).await.unwrap_err() else {
+        panic!("accepted")
+    };
+    let cause = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(cause.contains("does it want TLS or SASL?"), "{cause}");
+}
