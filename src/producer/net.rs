@@ -10,13 +10,19 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Room made for each read.
 const READ_SIZE: usize = 16 << 10;
+
+/// Time for which an address is dialled alone while there is another (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Pieces handed to the system in one write.
 const PIECES_MAX: usize = 64;
@@ -91,20 +97,36 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {}
 
-/// Connects to `address`, trying each of its IP addresses in turn.
+/// Connects to the first of its IP addresses that answers, trying each in turn (KIP-302). Its name is
+/// resolved anew each time.
 pub(super) async fn connect(address: &Address) -> Result<TcpStream, NetError> {
     let fault = |fault| NetError::new(address.clone(), fault);
     let found = tokio::net::lookup_host((address.host.as_str(), address.port))
         .await
         .map_err(|error| fault(Fault::Resolve(error)))?;
+    dial_in_turn(found).await.map_err(fault)
+}
+
+/// Dials one after the other, each with a head start only: one that answers nothing at all would
+/// else use up the time of those behind it.
+async fn dial_in_turn(candidates: impl Iterator<Item = SocketAddr>) -> Result<TcpStream, Fault> {
+    let mut dials = JoinSet::new();
     let mut last = Fault::NoAddress;
-    for candidate in found {
-        match dial(candidate).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Fault::Connect(error),
+    let mut candidates = candidates.peekable();
+    loop {
+        if let Some(candidate) = candidates.next() {
+            dials.spawn(dial(candidate));
+        }
+        let patience = if candidates.peek().is_some() { HEAD_START } else { Duration::MAX };
+        match timeout(patience, dials.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => last = Fault::Connect(error),
+            // Only of a runtime that ends.
+            Ok(Some(Err(ended))) => last = Fault::Connect(ended.into()),
+            Ok(None) => return Err(last),
+            Err(_) => {}
         }
     }
-    Err(fault(last))
 }
 
 async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
@@ -294,6 +316,24 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// F13
+    #[tokio::test]
+    async fn addresses_that_refuse_or_do_not_answer_lead_to_the_next() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = open.local_addr().map(|address| (open, address)).unwrap();
+        // Nobody is there (RFC 5737), and mostly nobody says so.
+        let nobody: SocketAddr = "192.0.2.1:9092".parse().unwrap();
+        for dead in [&[closed][..], &[nobody], &[nobody, closed], &[closed, nobody]] {
+            let candidates = dead.iter().copied().chain([open.1]);
+            let stream = dial_in_turn(candidates).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open.1);
+        }
+        let none = dial_in_turn([closed, closed].into_iter()).await.unwrap_err();
+        assert!(matches!(none, Fault::Connect(_)), "{none:?}");
+        assert!(matches!(dial_in_turn([].into_iter()).await, Err(Fault::NoAddress)));
     }
 
     #[tokio::test]

@@ -63,6 +63,8 @@ pub(super) struct Cluster {
     pub(super) hosts: BTreeMap<i32, i32>,
     /// Hosts that lead to a node although metadata does not name them.
     pub(super) aliases: BTreeMap<i32, i32>,
+    /// What the next answers to Metadata say against themselves, from version 13 on.
+    pub(super) metadata_errors: VecDeque<ErrorCode>,
     /// Requests of an API that get no answer, while the connection goes on.
     pub(super) ignored: BTreeMap<i16, u32>,
     /// Bytes of the largest batch taken.
@@ -189,6 +191,7 @@ impl Cluster {
             mute: BTreeSet::new(),
             hosts: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            metadata_errors: VecDeque::new(),
             ignored: BTreeMap::new(),
             batch_size_max: usize::MAX,
             disliked: BTreeSet::new(),
@@ -300,7 +303,11 @@ impl Cluster {
                 None => told.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0),
             }
         });
-        MetadataResponse::default().with_topics(told.collect()).with_brokers(brokers)
+        let error = self.metadata_errors.pop_front().map_or(0, |code| code.0);
+        MetadataResponse::default()
+            .with_topics(told.collect())
+            .with_brokers(brokers)
+            .with_error_code(error)
     }
 
     fn identity(&mut self) -> InitProducerIdResponse {

@@ -322,3 +322,22 @@ fn records_of_one_byte_and_of_nearly_a_megabyte_mix() {
     assert_eq!(world.cluster.stored(0)[1..], values);
     assert_eq!(world.budget.used(), 0);
 }
+
+#[test]
+fn without_idempotence_one_request_in_flight_keeps_the_order() {
+    for fault in [
+        BatchFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS),
+        BatchFault::Refuse(ErrorCode::REQUEST_TIMED_OUT),
+        BatchFault::StoreAndAnswer(ErrorCode::REQUEST_TIMED_OUT),
+    ] {
+        let mut world = world(|config| {
+            config.idempotence = false;
+            config.max_in_flight = 1;
+        });
+        world.cluster.value_faults.insert("b".to_owned(), (fault, 1));
+        let records = world.send_batches(&["a", "b", "c", "d"]);
+        world.all_delivered(&records);
+        let twice = matches!(fault, BatchFault::StoreAndAnswer(_));
+        assert_eq!(stored(&world), if twice { "first a b b c d" } else { "first a b c d" });
+    }
+}

@@ -282,3 +282,17 @@ fn an_identity_that_is_slow_or_never_comes_is_waited_for_and_asked_for_again() {
     let lost = |notice: &Notice| matches!(notice, Notice::Disconnected { .. });
     assert_eq!(world.notices.iter().filter(|notice| lost(notice)).count(), 1);
 }
+
+/// F23
+#[test]
+fn a_broker_that_wants_the_bootstrap_list_asked_again_is_left_for_it() {
+    let mut world = world(2);
+    world.cluster.metadata_errors.extend([ErrorCode::REBOOTSTRAP_REQUIRED; 2]);
+    world.cluster.hints = false;
+    world.cluster.move_leader(0, 2);
+    let records = world.send_batches(&["a", "b"]);
+    world.all_delivered(&records);
+    assert_eq!(stored(&world), "first a b");
+    assert_eq!(world.count(ApiKey::Metadata), 3);
+    assert!(world.elapsed() < Duration::from_secs(3), "{:?}", world.elapsed());
+}
