@@ -11,13 +11,17 @@ use super::net::{self, NetEvent, Outgoing};
 use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use crate::protocol::{Codec, Compression};
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 
 /// Batches below this are compressed where they are: handing them over would cost more.
 const SEAL_INLINE_SIZE_MAX: usize = 16 << 10;
@@ -49,6 +53,9 @@ pub(super) struct Driver {
     events: UnboundedReceiver<Event>,
     report: UnboundedSender<Event>,
     connections: HashMap<ConnectionId, Connection>,
+    /// What carries the connections. Polled by the driver's own task: an answer that had to wake
+    /// another task to be heard would cost more than its reading.
+    carriers: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
     response_size_max: usize,
     delivery_timeout: Duration,
     closers: Vec<oneshot::Sender<()>>,
@@ -57,12 +64,12 @@ pub(super) struct Driver {
 #[derive(Debug)]
 struct Connection {
     outgoing: UnboundedSender<Outgoing>,
-    task: AbortHandle,
+    carrier: AbortHandle,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.task.abort();
+        self.carrier.abort();
     }
 }
 
@@ -81,6 +88,7 @@ impl Driver {
             events,
             report,
             connections: HashMap::new(),
+            carriers: FuturesUnordered::new(),
             response_size_max: config.response_size_max,
             delivery_timeout: config.delivery_timeout,
             closers: Vec::new(),
@@ -101,6 +109,9 @@ impl Driver {
             }
             let timeout = self.engine.poll_timeout();
             tokio::select! {
+                // Sockets first: what they bring is an event then.
+                biased;
+                Some(()) = self.carriers.next() => {}
                 () = self.bell.notified() => self.engine.handle_news(now()),
                 Some(event) = self.events.recv() => self.on_event(event),
                 command = self.commands.recv(), if !dropped => match command {
@@ -131,8 +142,9 @@ impl Driver {
                         // The driver may have ended before its connections.
                         let _ = report.send(Event::Net(connection, event));
                     });
-                    let task = spawn(carry);
-                    self.connections.insert(connection, Connection { outgoing, task });
+                    let (carry, carrier) = abortable(carry);
+                    self.carriers.push(Box::pin(carry.map(drop)));
+                    self.connections.insert(connection, Connection { outgoing, carrier });
                 }
                 Action::Transmit { connection, frame, report } => {
                     if let Some(connection) = self.connections.get(&connection) {
@@ -255,11 +267,6 @@ impl Clock for SystemClock {
 
 pub(super) fn now() -> Instant {
     SystemClock.instant()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-    tokio::spawn(task).abort_handle()
 }
 
 async fn sleep_until(at: Option<Instant>) {
