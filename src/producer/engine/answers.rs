@@ -295,6 +295,10 @@ impl Engine {
         {
             partition.sequence.on_rejected(stamp, batch.count());
         }
+        if batch.is_settled() {
+            self.budget.release(batch.reserved);
+            return;
+        }
         let (topic, partition) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         let Refusal { code, message, records, .. } = refusal;
         let rejected = |message| {
