@@ -95,6 +95,8 @@ impl Engine {
             let found = order
                 .into_iter()
                 .find(|index| !answered[*index] && self.is_about(&result, batches[*index]));
+            #[cfg(test)]
+            let found = self.mutant.answered(&answered).or(found);
             // A partition that was not asked for, or comes twice, is the broker's confusion.
             let Some(index) = found else { continue };
             answered[index] = true;
@@ -212,6 +214,10 @@ impl Engine {
     }
 
     fn retry(&mut self, now: Instant, at: Place, retry: Retry, cause: Cause) {
+        #[cfg(test)]
+        if self.mutates_retry(at, retry.unsure) {
+            return;
+        }
         let pause = self.pause_after(at);
         let retries_max = retry.attempts_max.unwrap_or(u32::MAX).min(self.config.retries);
         let partition = &mut self.partitions[at.slot];
@@ -335,6 +341,8 @@ impl Engine {
     /// Lets go of a batch whose records have heard of its end already.
     fn drop_settled(&mut self, at: Place) {
         let batch = self.partitions[at.slot].remove(at.index);
+        #[cfg(test)]
+        let batch = self.mutant.dropped(batch);
         self.budget.release(batch.reserved);
     }
 

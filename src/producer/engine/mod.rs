@@ -127,6 +127,8 @@ pub(super) struct Engine {
     actions: VecDeque<Action>,
     /// Something may be ready to be sent once the actions are performed.
     send_due: bool,
+    #[cfg(test)]
+    mutant: tests::Mutant,
 }
 
 #[derive(Debug)]
@@ -174,6 +176,8 @@ impl Engine {
             accumulator,
             budget,
             meters: Arc::default(),
+            #[cfg(test)]
+            mutant: tests::Mutant::None,
         };
         engine.advance(now);
         engine

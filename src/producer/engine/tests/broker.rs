@@ -12,7 +12,8 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse,
@@ -20,9 +21,13 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, decode_request_header_from_buffer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// First Produce version that names topics by id.
 const IDS_FROM: i16 = 13;
+
+/// First Produce version that tells which records of a batch are to blame.
+const RECORD_ERRORS_FROM: i16 = 8;
 
 /// First Produce version that tells who leads instead.
 const HINTS_FROM: i16 = 10;
@@ -57,6 +62,26 @@ pub(super) struct Cluster {
     /// Metadata answers left that show what was, before `stale_topics` changed.
     pub(super) stale_answers: u32,
     pub(super) stale_topics: BTreeMap<String, Topic>,
+    /// Topics that were deleted, with what their logs held.
+    pub(super) deleted: Vec<(String, Topic)>,
+    /// Largest batch taken, in bytes.
+    pub(super) batch_size_max: usize,
+    /// The time, for `results`.
+    pub(super) elapsed: Duration,
+    /// What became of each batch that arrived.
+    pub(super) results: Vec<Appended>,
+}
+
+/// What a broker did about a batch.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) at: Duration,
+    pub(super) node: i32,
+    pub(super) partition: i32,
+    /// The batch's first value, by which it is known.
+    pub(super) first: String,
+    pub(super) code: ErrorCode,
+    pub(super) offset: i64,
 }
 
 /// How ApiVersions is answered when its version is too high.
@@ -90,6 +115,8 @@ pub(super) enum Fault {
     LeaveOut(i32),
     /// The answer tells of each partition twice, the second time with an error.
     Repeat,
+    /// The answer tells of the partitions in another order than the request.
+    Reverse,
 }
 
 /// What befalls one batch.
@@ -97,6 +124,8 @@ pub(super) enum Fault {
 pub(super) enum BatchFault {
     None,
     Refuse(ErrorCode),
+    /// For one of its records, counted from its first (KIP-467).
+    RefuseRecord(usize),
     StoreAndAnswer(ErrorCode),
     /// The partition has forgotten all producers just before.
     Forget,
@@ -164,6 +193,10 @@ impl Cluster {
             throttle_ms: 0,
             stale_answers: 0,
             stale_topics: BTreeMap::new(),
+            deleted: Vec::new(),
+            batch_size_max: usize::MAX,
+            elapsed: Duration::ZERO,
+            results: Vec::new(),
         }
     }
 
@@ -172,9 +205,20 @@ impl Cluster {
         let nodes: Vec<_> = self.nodes.iter().copied().collect();
         let partition = |leader: &i32| Partition { leader: *leader, epoch: 0, log: Log::default() };
         let partitions = nodes.iter().cycle().take(partitions).map(partition).collect();
-        let id = self.topics.len().to_le_bytes()[0] + 1;
+        let id = (self.topics.len() + self.deleted.len()).to_le_bytes()[0] + 1;
         let topic = Topic { id, error: ErrorCode::NONE, partitions };
         self.topics.insert(name.to_owned(), topic);
+    }
+
+    /// Deletes a topic, if it is there.
+    pub(super) fn delete(&mut self, name: &str) {
+        self.deleted.extend(self.topics.remove_entry(name));
+    }
+
+    /// Adds a partition to a topic.
+    pub(super) fn grow(&mut self, name: &str, leader: i32) {
+        let partition = Partition { leader, epoch: 0, log: Log::default() };
+        self.topics.get_mut(name).unwrap().partitions.push(partition);
     }
 
     /// The partition of topic `t`.
@@ -296,6 +340,7 @@ impl Cluster {
                 }
             }
             Fault::Repeat => repeat_with_an_error(&mut response),
+            Fault::Reverse => reverse(&mut response),
             _ => {}
         }
         let correlation_id = call.correlation_id + i32::from(fault == Fault::WrongCorrelation);
@@ -315,6 +360,14 @@ impl Cluster {
             let mut results = Vec::new();
             for data in &topic.partition_data {
                 let result = self.append(node, version, topic, data);
+                self.results.push(Appended {
+                    at: self.elapsed,
+                    node,
+                    partition: data.index,
+                    first: Batch::read(data.records.as_ref().unwrap()).values.swap_remove(0),
+                    code: ErrorCode(result.error_code),
+                    offset: result.base_offset,
+                });
                 let code = ErrorCode(result.error_code);
                 let leader = self.find(version, topic).and_then(|topic| {
                     let partition = topic.partitions.get(usize::try_from(data.index).ok()?)?;
@@ -384,6 +437,7 @@ impl Cluster {
         {
             return told(code);
         }
+        let batch_size_max = self.batch_size_max;
         let found = self
             .find(version, topic)
             .and_then(|topic| topic.partitions.get_mut(usize::try_from(data.index).unwrap()));
@@ -393,10 +447,22 @@ impl Cluster {
         if partition.leader != node {
             return told(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
+        let batch = Batch::read(data.records.as_ref().unwrap());
+        if batch.bytes.len() > batch_size_max {
+            return told(ErrorCode::MESSAGE_TOO_LARGE);
+        }
+        if let Some(BatchFault::RefuseRecord(index)) = fault
+            && !partition.log.has(&batch)
+        {
+            let guilty = BatchIndexAndErrorMessage::default()
+                .with_batch_index(i32::try_from(index % batch.values.len()).unwrap());
+            let errors = if version >= RECORD_ERRORS_FROM { vec![guilty] } else { Vec::new() };
+            return told(ErrorCode::INVALID_RECORD).with_record_errors(errors);
+        }
         if fault == Some(BatchFault::Forget) {
             partition.log.forget_producers();
         }
-        let appended = partition.log.append(&Batch::read(data.records.as_ref().unwrap()));
+        let appended = partition.log.append(&batch);
         match (fault, appended) {
             (Some(BatchFault::StoreAndAnswer(code)), Ok(_)) | (_, Err(code)) => told(code),
             (_, Ok(offset)) => told(ErrorCode::NONE).with_base_offset(offset),
@@ -474,6 +540,13 @@ fn is_about_sequence(code: ErrorCode) -> bool {
         ErrorCode::INVALID_PRODUCER_ID_MAPPING,
     ]
     .contains(&code)
+}
+
+fn reverse(response: &mut ProduceResponse) {
+    response.responses.reverse();
+    for topic in &mut response.responses {
+        topic.partition_responses.reverse();
+    }
 }
 
 fn repeat_with_an_error(response: &mut ProduceResponse) {

@@ -1,9 +1,11 @@
 //! The engine's rules, shown in virtual time against a cluster in memory.
 //!
-//! `world` moves time and bytes, `broker` and `log` are the other side. The scenarios are sorted by
-//! what goes wrong; `simulation` lets everything go wrong at random.
+//! `world` moves time and bytes, `broker` and `log` are the other side, `history` says what was
+//! promised. The scenarios are sorted by what goes wrong; `simulation` lets everything of `chaos` go
+//! wrong at random, and `mutants` shows that it would notice.
 
 mod broker;
+mod history;
 mod log;
 mod world;
 
@@ -17,4 +19,11 @@ mod connections;
 
 mod endings;
 
+mod quiet;
+
+mod chaos;
+
 mod simulation;
+
+mod mutants;
+pub(super) use mutants::Mutant;
