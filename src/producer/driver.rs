@@ -49,7 +49,6 @@ pub(super) struct Driver {
     events: UnboundedReceiver<Event>,
     report: UnboundedSender<Event>,
     connections: HashMap<ConnectionId, Connection>,
-    compression: Compression,
     response_size_max: usize,
     delivery_timeout: Duration,
     closers: Vec<oneshot::Sender<()>>,
@@ -82,7 +81,6 @@ impl Driver {
             events,
             report,
             connections: HashMap::new(),
-            compression: config.compression,
             response_size_max: config.response_size_max,
             delivery_timeout: config.delivery_timeout,
             closers: Vec::new(),
@@ -143,14 +141,15 @@ impl Driver {
                     }
                 }
                 Action::Close { connection } => drop(self.connections.remove(&connection)),
-                Action::Seal { batch, builder } => self.seal(batch, builder),
+                Action::Seal { batch, builder, compression } => {
+                    self.seal(batch, builder, compression);
+                }
                 Action::Notice(notice) => log(&notice),
             }
         }
     }
 
-    fn seal(&mut self, batch: BatchRef, builder: BatchBuilder) {
-        let compression = self.compression;
+    fn seal(&mut self, batch: BatchRef, builder: BatchBuilder, compression: Compression) {
         if is_quick_to_seal(compression, &builder) {
             let sealed = seal(compression, builder);
             self.engine.handle_sealed(now(), batch, sealed);

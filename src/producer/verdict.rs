@@ -28,6 +28,9 @@ pub(super) enum Verdict {
     Renumber,
     /// The producer id is of no use any more: get another.
     NewProducerId,
+    /// The broker speaks another version than it said: ask it again which, and send the batch once
+    /// more.
+    Renegotiate,
     /// It is too large: make two of it, if it holds more than one record (KIP-126).
     Split,
     /// It will never be accepted.
@@ -96,6 +99,7 @@ impl Verdict {
             | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Self::Retry(RETRY),
 
             ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Self::Split,
+            ErrorCode::UNSUPPORTED_VERSION => Self::Renegotiate,
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => {
                 Self::Renumber
             }

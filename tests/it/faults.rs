@@ -65,6 +65,7 @@ async fn survives(context: &str, break_it: impl Fn(&EmbeddedBroker)) {
     }
 }
 
+/// F4, F8, F9, F10
 #[tokio::test]
 async fn answers_of_wrong_bytes_lose_and_double_nothing() {
     for fault in [
@@ -92,6 +93,7 @@ async fn answers_of_wrong_bytes_lose_and_double_nothing() {
     }
 }
 
+/// F11, F47
 #[tokio::test]
 async fn handshakes_and_metadata_of_wrong_bytes_only_cost_time() {
     for fault in [
@@ -111,6 +113,7 @@ async fn handshakes_and_metadata_of_wrong_bytes_only_cost_time() {
     }
 }
 
+/// F32
 #[tokio::test]
 async fn answers_that_miss_repeat_or_add_partitions_lose_and_double_nothing() {
     for fault in [
@@ -130,6 +133,7 @@ async fn answers_that_miss_repeat_or_add_partitions_lose_and_double_nothing() {
     }
 }
 
+/// F16, F18
 #[tokio::test]
 async fn descriptions_that_miss_partitions_or_leaders_keep_what_is_buffered() {
     for fault in [
@@ -151,6 +155,7 @@ async fn descriptions_that_miss_partitions_or_leaders_keep_what_is_buffered() {
     }
 }
 
+/// F17
 #[tokio::test]
 async fn stale_descriptions_do_not_send_records_back_to_the_old_leader_for_ever() {
     for profile in [Profile::Kafka4, Profile::Redpanda] {
@@ -166,6 +171,7 @@ async fn stale_descriptions_do_not_send_records_back_to_the_old_leader_for_ever(
     }
 }
 
+/// F6, F7, F23
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "an outage takes its time")]
 async fn a_node_that_hangs_or_closes_is_waited_for() {

@@ -6,7 +6,10 @@
 mod architecture;
 mod faults;
 mod kcat;
+mod lifecycle;
 mod producer;
 mod profiles;
 mod program;
+mod proxy;
 mod real_kafka;
+mod sockets;

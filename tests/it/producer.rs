@@ -139,6 +139,7 @@ async fn keys_decide_the_partition_and_unkeyed_records_make_few_batches() {
     assert_eq!(partitions.len(), 1, "a hundred small records share a batch");
 }
 
+/// F3, F15
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_when_connections_break_and_leaders_move() {
     let broker = broker(3, "t", 3).await;
@@ -194,6 +195,7 @@ async fn a_refused_batch_fails_alone_and_those_behind_it_are_numbered_anew() {
     assert_eq!(values(&broker.accepted("t"))[1..], numbers(10..100));
 }
 
+/// F21
 #[tokio::test]
 async fn a_topic_that_appears_later_gets_the_records_that_waited_for_it() {
     let config_of_broker = BrokerConfig::default().with_auto_create_topics(false);
@@ -209,6 +211,7 @@ async fn a_topic_that_appears_later_gets_the_records_that_waited_for_it() {
     assert_eq!(sending.await.unwrap().topic.as_ref(), "late");
 }
 
+/// F7
 #[tokio::test]
 async fn a_record_without_a_broker_ends_by_its_deadline_and_says_what_it_waited_for() {
     let mut config = ProducerConfig::new(["127.0.0.1:1"]).unwrap();
@@ -223,6 +226,7 @@ async fn a_record_without_a_broker_ends_by_its_deadline_and_says_what_it_waited_
     assert!(cause.starts_with("cannot connect to 127.0.0.1:1: Connection refused"), "{cause}");
 }
 
+/// F50
 #[tokio::test]
 async fn a_full_buffer_makes_send_wait_in_turn_and_then_refuse() {
     let broker = broker(1, "t", 1).await;
@@ -268,6 +272,7 @@ async fn flush_waits_for_what_was_accepted_and_close_ends_everything() {
     producer.close(Duration::ZERO).await;
 }
 
+/// F52
 #[tokio::test]
 async fn closing_at_once_says_of_each_record_whether_it_may_be_written() {
     let broker = broker(1, "t", 1).await;
@@ -302,6 +307,7 @@ async fn acks_zero_completes_when_written_and_acks_one_without_idempotence_works
     assert!(broker.accepted("t").iter().all(|record| record.stamp.producer_id == -1));
 }
 
+/// F41, F52
 #[tokio::test]
 async fn a_dropped_future_recalls_nothing_and_a_dropped_producer_still_delivers() {
     let broker = broker(1, "t", 1).await;

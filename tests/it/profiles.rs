@@ -57,6 +57,7 @@ fn assert_stored(broker: &EmbeddedBroker, topic: &str, count: usize, context: &s
     assert_eq!(values, (0..count).map(value).collect::<Vec<_>>(), "{context}");
 }
 
+/// F48, F49
 #[tokio::test]
 async fn every_codec_reaches_every_broker_in_order_and_in_the_highest_common_version() {
     for (profile, versions) in NEGOTIATED {
@@ -77,6 +78,7 @@ async fn every_codec_reaches_every_broker_in_order_and_in_the_highest_common_ver
     }
 }
 
+/// F37
 #[tokio::test]
 async fn a_broker_that_forgets_its_producers_loses_and_doubles_nothing() {
     for profile in Profile::ALL {
@@ -94,6 +96,7 @@ async fn a_broker_that_forgets_its_producers_loses_and_doubles_nothing() {
     }
 }
 
+/// F27, F59
 #[tokio::test]
 async fn a_full_disk_holds_records_up_until_it_has_room() {
     for profile in Profile::ALL {

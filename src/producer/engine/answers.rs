@@ -87,6 +87,8 @@ impl Engine {
         response: ProduceResponse,
     ) {
         let mut answered = vec![false; batches.len()];
+        let refusal = ErrorCode::UNSUPPORTED_VERSION;
+        let outdated = response.partitions.iter().any(|result| result.error == refusal);
         for result in response.partitions {
             self.take_hint(&result, &response.node_endpoints);
             // Results mostly come in the order of the request.
@@ -102,16 +104,17 @@ impl Engine {
             answered[index] = true;
             self.on_result(now, batches[index], result);
             let partition = &mut self.partitions[batches[index].slot];
-            if partition.leader.is_some_and(|leader| target != Target::Leader(leader)) {
-                // The pause was for the old leader.
-                partition.not_before = None;
-            }
+            partition.spare_pause(target);
         }
         let silent: Vec<_> =
             batches.iter().zip(&answered).filter(|(_, told)| !**told).map(|(b, _)| *b).collect();
         if !silent.is_empty() {
             let cause = Cause::Connection("the answer leaves the partition out".into());
             self.on_unanswered(now, &silent, &cause);
+        }
+        if outdated {
+            // The broker is not what it was when its versions were asked for.
+            self.drop_link(now, target, "it refuses a version that it had offered");
         }
     }
 
@@ -169,6 +172,10 @@ impl Engine {
             }
             Verdict::Duplicate => self.acknowledge(at, None, None),
             Verdict::Retry(retry) => self.retry(now, at, retry, cause),
+            Verdict::Renegotiate => {
+                let once = Retry { attempts_max: Some(1), ..Retry::default() };
+                self.retry(now, at, once, cause);
+            }
             Verdict::Split if self.can_split(at) => self.split(at),
             Verdict::Renumber => self.renumber(now, at, true, cause),
             Verdict::NewProducerId => self.renumber(now, at, false, cause),
@@ -188,6 +195,7 @@ impl Engine {
         if let Some(stamp) = batch.stamp {
             partition.sequence.on_acked(stamp);
         }
+        partition.on_acked();
         let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         let acknowledged = |base_offset, log_append_time| {
             let topic = Arc::clone(&topic);
@@ -219,7 +227,6 @@ impl Engine {
             return;
         }
         let pause = self.pause_after(at);
-        let retries_max = retry.attempts_max.unwrap_or(u32::MAX).min(self.config.retries);
         let partition = &mut self.partitions[at.slot];
         let batch = &mut partition.batches[at.index];
         batch.unsure |= retry.unsure;
@@ -228,7 +235,9 @@ impl Engine {
             self.drop_settled(at);
             return;
         }
-        if batch.attempts > retries_max {
+        batch.suspicions += u32::from(retry.attempts_max.is_some());
+        let suspect = retry.attempts_max.is_some_and(|max| batch.suspicions > max);
+        if suspect || batch.retries >= self.config.retries {
             let (code, message) = match cause {
                 Cause::Broker { code, message } => (code, message),
                 Cause::Connection(message) => (ErrorCode::NETWORK_EXCEPTION, Some(message)),
@@ -236,6 +245,7 @@ impl Engine {
             self.fail(at, Refusal { code, message, unsure: false, records: Vec::new() });
             return;
         }
+        batch.retries += 1;
         let attempts = batch.attempts;
         let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
         partition.not_before = Some(now + pause);

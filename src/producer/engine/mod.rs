@@ -7,7 +7,7 @@
 //! 3. waits for the next event, or until [`poll_timeout`](Engine::poll_timeout), which it reports
 //!    with [`handle_timeout`](Engine::handle_timeout).
 //!
-//! Every handler ends in [`advance`](Engine::advance), which applies all rules to the present
+//! Every handler leads to [`advance`](Engine::advance), which applies all rules to the present
 //! state; so no rule depends on which event came first.
 //!
 //! | file | decides |
@@ -41,7 +41,10 @@ use super::config::{Acks, Address, ProducerConfig};
 use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
+use crate::protocol::messages::ApiKey;
+use crate::protocol::messages::produce::ZSTD_FROM;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
+use crate::protocol::{Codec, Compression};
 use bytes::Bytes;
 use link::{Link, LinkError, Progress, Request};
 use partition::Partition;
@@ -62,7 +65,7 @@ pub(super) enum Action {
     /// Close a connection, of which nothing shall be reported any more.
     Close { connection: ConnectionId },
     /// Compress a batch; report `handle_sealed`.
-    Seal { batch: BatchRef, builder: BatchBuilder },
+    Seal { batch: BatchRef, builder: BatchBuilder, compression: Compression },
     /// Tell people.
     Notice(Notice),
 }
@@ -127,6 +130,8 @@ pub(super) struct Engine {
     actions: VecDeque<Action>,
     /// Something may be ready to be sent once the actions are performed.
     send_due: bool,
+    /// Batches were sealed, and the rules have not been applied since.
+    sealed_at: Option<Instant>,
     #[cfg(test)]
     mutant: tests::Mutant,
 }
@@ -172,6 +177,7 @@ impl Engine {
             now,
             actions: VecDeque::new(),
             send_due: false,
+            sealed_at: None,
             config,
             accumulator,
             budget,
@@ -241,6 +247,10 @@ impl Engine {
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
             let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
+            if self.config.acks == Acks::Zero && target != Target::Control {
+                // Where nothing is answered, this is how a broker says that it leads no more.
+                self.cluster.refresh.want(now);
+            }
             self.lose_link(now, target, (!idle).then_some(Cause::Connection(cause)));
         }
         self.advance(now);
@@ -254,7 +264,7 @@ impl Engine {
             counts.figures.batch_bytes += sealed.size() as u64;
         });
         self.partitions[batch.slot].on_sealed(batch.id, sealed);
-        self.advance(now);
+        self.sealed_at = Some(now);
     }
 
     /// Where the figures are counted.
@@ -267,6 +277,12 @@ impl Engine {
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
+        // Batches are sealed by the thousand, and the rules look at every partition: once for all.
+        if self.actions.is_empty()
+            && let Some(now) = self.sealed_at.take()
+        {
+            self.advance(now);
+        }
         if self.actions.is_empty() && std::mem::take(&mut self.send_due) {
             self.send_ready(self.now);
         }
@@ -376,7 +392,21 @@ impl Engine {
     }
 
     fn seal(&mut self, batch: BatchRef, builder: BatchBuilder) {
-        self.actions.push_back(Action::Seal { batch, builder });
+        let compression = self.compression_for(self.partitions[batch.slot].leader);
+        self.actions.push_back(Action::Seal { batch, builder, compression });
+    }
+
+    /// The codec of the configuration, or none for a broker that does not know it yet: its batches
+    /// are larger then, but they arrive (KIP-110).
+    fn compression_for(&self, leader: Option<NodeId>) -> Compression {
+        let wanted = self.config.compression;
+        let link = leader.and_then(|node| self.leaders.get(&node));
+        let known = link.and_then(|link| link.up()).map(|(_, versions)| versions);
+        let version = known.and_then(|versions| versions.choose(ApiKey::Produce));
+        if wanted.codec() == Codec::Zstd && version.is_some_and(|version| version < ZSTD_FROM) {
+            return Compression::default();
+        }
+        wanted
     }
 
     fn transmit(&mut self, connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32>) {

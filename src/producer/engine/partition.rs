@@ -12,6 +12,7 @@ use super::super::accumulator::{OpenBatch, PartitionQueue};
 use super::super::cluster::NodeId;
 use super::super::completion::{BatchCompletion, Cause, Outcome, Waited};
 use super::super::sequencer::{PartitionSequence, Sequencer};
+use super::Target;
 use super::link::ConnectionId;
 use crate::protocol::record_batch::{BatchBuilder, ProducerStamp, SealedBatch};
 use std::collections::VecDeque;
@@ -58,6 +59,8 @@ pub(super) struct Partition {
     in_flight_on: Option<ConnectionId>,
     /// Pause before the next transmission.
     pub(super) not_before: Option<Instant>,
+    /// The leader for whose sake a pause was skipped last, until a batch is acknowledged.
+    followed: Option<NodeId>,
     next_id: u64,
 }
 
@@ -73,6 +76,11 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     /// Transmissions.
     pub(super) attempts: u32,
+    /// Those of them that `retries` counts: not the first, and not those that a split or new
+    /// numbers made necessary.
+    pub(super) retries: u32,
+    /// Those of them that few are granted of, as of a batch that may be corrupt.
+    pub(super) suspicions: u32,
     /// Its identity and sequence, from its first transmission on.
     pub(super) stamp: Option<ProducerStamp>,
     in_flight: bool,
@@ -93,6 +101,7 @@ impl Partition {
             renumber: false,
             in_flight_on: None,
             not_before: None,
+            followed: None,
             next_id: 0,
         }
     }
@@ -139,6 +148,8 @@ impl Partition {
             opened_at: open.opened_at,
             reserved: open.reserved,
             attempts: 0,
+            retries: 0,
+            suspicions: 0,
             stamp: None,
             in_flight: false,
             unsure: false,
@@ -173,6 +184,8 @@ impl Partition {
             opened_at: whole.opened_at,
             reserved,
             attempts: whole.attempts,
+            retries: whole.retries,
+            suspicions: whole.suspicions,
             stamp,
             in_flight: false,
             unsure: false,
@@ -236,6 +249,23 @@ impl Partition {
             self.in_flight_on = None;
         }
         Some(Place { slot: returned.slot, index })
+    }
+
+    /// Skips the pause that an answer made necessary if the broker it came from leads no more: the
+    /// pause was for that one. Only for one new leader in a row: two brokers that name each other
+    /// would else be asked in turn as fast as they answer.
+    pub(super) fn spare_pause(&mut self, answered_by: Target) {
+        let Some(leader) = self.leader else { return };
+        if answered_by != Target::Leader(leader) && self.followed.is_none_or(|node| node == leader)
+        {
+            self.followed = Some(leader);
+            self.not_before = None;
+        }
+    }
+
+    /// A batch is in the log.
+    pub(super) const fn on_acked(&mut self) {
+        self.followed = None;
     }
 
     /// Numbers everything anew once nothing is in flight.

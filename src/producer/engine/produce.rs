@@ -66,6 +66,7 @@ impl Engine {
         let hurry = self.budget.is_exhausted() || self.closing.is_some();
         let linger = if hurry { Duration::ZERO } else { self.config.linger };
         let on = Route { now, connection, sequencer: &self.sequencer };
+        let compression = self.compression_for(Some(node));
         for slot in &self.active {
             let partition = &mut self.partitions[*slot];
             if partition.leader != Some(node) {
@@ -75,7 +76,7 @@ impl Engine {
                 let Some(open) = partition.queue.take_head() else { break };
                 let (id, builder) = partition.take(open);
                 let batch = BatchRef { slot: *slot, id };
-                self.actions.push_back(Action::Seal { batch, builder });
+                self.actions.push_back(Action::Seal { batch, builder, compression });
             }
         }
     }

@@ -37,6 +37,9 @@ pub(crate) const FLEXIBLE_FROM: i16 = 9;
 /// First version that names topics by id.
 pub(crate) const TOPIC_IDS_FROM: i16 = 13;
 
+/// First version whose brokers know zstd (KIP-110).
+pub(crate) const ZSTD_FROM: i16 = 7;
+
 const LOG_START_OFFSET_FROM: i16 = 5;
 const RECORD_ERRORS_FROM: i16 = 8;
 const LEADER_HINTS_FROM: i16 = 10;

@@ -4,6 +4,7 @@
 //! What its logs hold is the oracle of every test. Nodes share the logs, as replicas that never lag.
 
 use super::log::{Batch, Log};
+use crate::producer::partitioner::Random;
 use crate::protocol::ErrorCode;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -12,8 +13,8 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage as RecordError, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse,
@@ -47,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) faults: VecDeque<Fault>,
     /// What befalls the next batches of a partition of topic `t`.
     pub(super) batch_faults: BTreeMap<i32, VecDeque<BatchFault>>,
+    /// What befalls batches by their first value, and how often.
+    pub(super) value_faults: BTreeMap<String, (BatchFault, u32)>,
     /// Error codes of the next answers to InitProducerId.
     pub(super) identity_errors: VecDeque<ErrorCode>,
     /// The identity that is given out next.
@@ -57,6 +60,18 @@ pub(super) struct Cluster {
     pub(super) unfriendly: BTreeSet<i32>,
     /// Nodes that take connections and never say a word.
     pub(super) mute: BTreeSet<i32>,
+    /// Where metadata says that a node listens, if not at its own number.
+    pub(super) hosts: BTreeMap<i32, i32>,
+    /// Hosts that lead to a node although metadata does not name them.
+    pub(super) aliases: BTreeMap<i32, i32>,
+    /// Requests of an API that get no answer, while the connection goes on.
+    pub(super) ignored: BTreeMap<i16, u32>,
+    /// Bytes of the largest batch taken.
+    pub(super) batch_size_max: usize,
+    /// Values of records that are refused, with a word on each from version 8 on (KIP-467).
+    pub(super) disliked: BTreeSet<String>,
+    /// Whether Produce is answered when no answer was asked for, as Event Hubs does.
+    pub(super) talkative: bool,
     /// The pause that every Produce answer asks for.
     pub(super) throttle_ms: i32,
     /// Metadata answers left that show what was, before `stale_topics` changed.
@@ -64,8 +79,6 @@ pub(super) struct Cluster {
     pub(super) stale_topics: BTreeMap<String, Topic>,
     /// Topics that were deleted, with what their logs held.
     pub(super) deleted: Vec<(String, Topic)>,
-    /// Largest batch taken, in bytes.
-    pub(super) batch_size_max: usize,
     /// The time, for `results`.
     pub(super) elapsed: Duration,
     /// What became of each batch that arrived.
@@ -93,6 +106,8 @@ pub(super) enum Greeting {
     OwnVersions,
     /// With everything, as Redpanda.
     Everything,
+    /// With the end of the connection, as Azure Event Hubs.
+    HangUp,
 }
 
 /// What befalls a whole Produce request.
@@ -117,6 +132,10 @@ pub(super) enum Fault {
     Repeat,
     /// The answer tells of the partitions in another order than the request.
     Reverse,
+    /// The answer also tells of a partition and of a topic that nobody asked about.
+    Stray,
+    /// The answer is random bytes behind its correlation id, of this seed.
+    Garble(u64),
 }
 
 /// What befalls one batch.
@@ -124,8 +143,6 @@ pub(super) enum Fault {
 pub(super) enum BatchFault {
     None,
     Refuse(ErrorCode),
-    /// For one of its records, counted from its first (KIP-467).
-    RefuseRecord(usize),
     StoreAndAnswer(ErrorCode),
     /// The partition has forgotten all producers just before.
     Forget,
@@ -185,16 +202,22 @@ impl Cluster {
             hints: true,
             faults: VecDeque::new(),
             batch_faults: BTreeMap::new(),
+            value_faults: BTreeMap::new(),
             identity_errors: VecDeque::new(),
             next_identity: (1000, 0),
             broken: BTreeSet::new(),
             unfriendly: BTreeSet::new(),
             mute: BTreeSet::new(),
+            hosts: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            ignored: BTreeMap::new(),
+            batch_size_max: usize::MAX,
+            disliked: BTreeSet::new(),
+            talkative: false,
             throttle_ms: 0,
             stale_answers: 0,
             stale_topics: BTreeMap::new(),
             deleted: Vec::new(),
-            batch_size_max: usize::MAX,
             elapsed: Duration::ZERO,
             results: Vec::new(),
         }
@@ -205,7 +228,7 @@ impl Cluster {
         let nodes: Vec<_> = self.nodes.iter().copied().collect();
         let partition = |leader: &i32| Partition { leader: *leader, epoch: 0, log: Log::default() };
         let partitions = nodes.iter().cycle().take(partitions).map(partition).collect();
-        let id = (self.topics.len() + self.deleted.len()).to_le_bytes()[0] + 1;
+        let id = (self.topics.len() + self.deleted.len()).to_le_bytes()[0].wrapping_add(1);
         let topic = Topic { id, error: ErrorCode::NONE, partitions };
         self.topics.insert(name.to_owned(), topic);
     }
@@ -245,6 +268,10 @@ impl Cluster {
         if self.mute.contains(&node) {
             return Reply::Stuck;
         }
+        if let Some(left) = self.ignored.get_mut(&(call.api as i16)).filter(|left| **left > 0) {
+            *left -= 1;
+            return Reply::Nothing;
+        }
         let reply = match &call.body {
             Body::ApiVersions => self.api_versions(call),
             Body::Metadata(request) => answer(call, &self.metadata(request)),
@@ -281,6 +308,7 @@ impl Cluster {
             Greeting::Empty => list(&|_| false),
             Greeting::OwnVersions => list(&|other| other == key),
             Greeting::Everything => list(&|_| true),
+            Greeting::HangUp => return Reply::Close,
         };
         let refusal = ApiVersionsResponse::default()
             .with_error_code(ErrorCode::UNSUPPORTED_VERSION.0)
@@ -292,9 +320,10 @@ impl Cluster {
         let broker = |node: &i32| {
             MetadataResponseBroker::default()
                 .with_node_id((*node).into())
-                .with_host(StrBytes::from_string(format!("b{node}")))
+                .with_host(StrBytes::from_string(format!("b{}", self.host(*node))))
                 .with_port(9092)
         };
+        let brokers = self.nodes.iter().map(broker).collect();
         let stale = self.stale_answers > 0;
         self.stale_answers = self.stale_answers.saturating_sub(1);
         let topics = if stale { &self.stale_topics } else { &self.topics };
@@ -306,9 +335,7 @@ impl Cluster {
                 None => told.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0),
             }
         });
-        MetadataResponse::default()
-            .with_topics(told.collect())
-            .with_brokers(self.nodes.iter().map(broker).collect())
+        MetadataResponse::default().with_topics(told.collect()).with_brokers(brokers)
     }
 
     fn identity(&mut self) -> InitProducerIdResponse {
@@ -341,6 +368,7 @@ impl Cluster {
             }
             Fault::Repeat => repeat_with_an_error(&mut response),
             Fault::Reverse => reverse(&mut response),
+            Fault::Stray => add_strangers(&mut response),
             _ => {}
         }
         let correlation_id = call.correlation_id + i32::from(fault == Fault::WrongCorrelation);
@@ -348,7 +376,9 @@ impl Cluster {
         let whole = frame(correlation_id, (header, call.version), &response);
         match (fault, request.acks) {
             (Fault::Cut(size), _) => Reply::Answer(whole.slice(..whole.len().min(4 + size))),
-            (_, 0) => Reply::Nothing,
+            (Fault::Garble(seed), _) => Reply::Answer(garbled(&whole, seed)),
+            (_, 0) if has_error(&response) => Reply::Close,
+            (_, 0) if !self.talkative => Reply::Nothing,
             _ => Reply::Answer(whole),
         }
     }
@@ -396,13 +426,32 @@ impl Cluster {
         let endpoint = |node: i32| {
             NodeEndpoint::default()
                 .with_node_id(node.into())
-                .with_host(StrBytes::from_string(format!("b{node}")))
+                .with_host(StrBytes::from_string(format!("b{}", self.host(node))))
                 .with_port(9092)
         };
         ProduceResponse::default()
             .with_responses(topics)
             .with_throttle_time_ms(self.throttle_ms)
             .with_node_endpoints(leaders.into_iter().map(endpoint).collect())
+    }
+
+    fn take_value_fault(&mut self, value: &str) -> Option<BatchFault> {
+        let (fault, left) = self.value_faults.get_mut(value).filter(|(_, left)| *left > 0)?;
+        *left -= 1;
+        Some(*fault)
+    }
+
+    /// The number of the host at which a node listens.
+    pub(super) fn host(&self, node: i32) -> i32 {
+        self.hosts.get(&node).copied().unwrap_or(node)
+    }
+
+    /// The node that listens at a host.
+    pub(super) fn node_at(&self, host: i32) -> Option<i32> {
+        let listens = |node: &i32| {
+            self.host(*node) == host || self.aliases.get(&host).is_some_and(|other| other == node)
+        };
+        self.up.iter().copied().find(listens)
     }
 
     fn find(&mut self, version: i16, topic: &TopicProduceData) -> Option<&mut Topic> {
@@ -427,7 +476,9 @@ impl Cluster {
         topic: &TopicProduceData,
         data: &PartitionProduceData,
     ) -> PartitionProduceResponse {
+        let batch = Batch::read(data.records.as_ref().unwrap());
         let fault = self.batch_faults.get_mut(&data.index).and_then(VecDeque::pop_front);
+        let fault = fault.or_else(|| self.take_value_fault(&batch.values[0]));
         let told = |code: ErrorCode| {
             let result = PartitionProduceResponse::default().with_index(data.index);
             result.with_error_code(code.0).with_base_offset(-1).with_log_append_time_ms(-1)
@@ -437,7 +488,8 @@ impl Cluster {
         {
             return told(code);
         }
-        let batch_size_max = self.batch_size_max;
+        let too_large = batch.bytes.len() > self.batch_size_max;
+        let disliked: Vec<_> = batch.disliked_by(&self.disliked).collect();
         let found = self
             .find(version, topic)
             .and_then(|topic| topic.partitions.get_mut(usize::try_from(data.index).unwrap()));
@@ -447,20 +499,19 @@ impl Cluster {
         if partition.leader != node {
             return told(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        let batch = Batch::read(data.records.as_ref().unwrap());
-        if batch.bytes.len() > batch_size_max {
-            return told(ErrorCode::MESSAGE_TOO_LARGE);
-        }
-        if let Some(BatchFault::RefuseRecord(index)) = fault
-            && !partition.log.has(&batch)
-        {
-            let guilty = BatchIndexAndErrorMessage::default()
-                .with_batch_index(i32::try_from(index % batch.values.len()).unwrap());
-            let errors = if version >= RECORD_ERRORS_FROM { vec![guilty] } else { Vec::new() };
-            return told(ErrorCode::INVALID_RECORD).with_record_errors(errors);
-        }
         if fault == Some(BatchFault::Forget) {
             partition.log.forget_producers();
+        }
+        if too_large {
+            return told(ErrorCode::MESSAGE_TOO_LARGE);
+        }
+        if !disliked.is_empty() {
+            let refusal = told(ErrorCode::INVALID_RECORD);
+            if version < RECORD_ERRORS_FROM {
+                return refusal;
+            }
+            let message = StrBytes::from_static_str("some are invalid");
+            return refusal.with_error_message(Some(message)).with_record_errors(disliked);
         }
         let appended = partition.log.append(&batch);
         match (fault, appended) {
@@ -531,6 +582,17 @@ impl Call {
     }
 }
 
+impl Batch {
+    fn disliked_by(&self, disliked: &BTreeSet<String>) -> impl Iterator<Item = RecordError> {
+        let found = (0..).zip(&self.values).filter(|(_, value)| disliked.contains(*value));
+        found.map(|(index, value)| {
+            RecordError::default()
+                .with_batch_index(index)
+                .with_batch_index_error_message(Some(StrBytes::from_string(format!("no {value}"))))
+        })
+    }
+}
+
 /// No broker says so of a batch that it has.
 fn is_about_sequence(code: ErrorCode) -> bool {
     [
@@ -558,6 +620,30 @@ fn repeat_with_an_error(response: &mut ProduceResponse) {
         let again: Vec<_> = again.collect();
         topic.partition_responses.extend(again);
     }
+}
+
+fn has_error(response: &ProduceResponse) -> bool {
+    let mut results = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    results.any(|result| result.error_code != ErrorCode::NONE.0)
+}
+
+fn add_strangers(response: &mut ProduceResponse) {
+    let refusal = ErrorCode::MESSAGE_TOO_LARGE.0;
+    let stranger = PartitionProduceResponse::default().with_index(77).with_error_code(refusal);
+    for topic in &mut response.responses {
+        topic.partition_responses.insert(0, stranger.clone());
+    }
+    let topic = TopicProduceResponse::default().with_partition_responses(vec![stranger]);
+    response.responses.insert(0, topic);
+}
+
+/// The answer's correlation id, and as many random bytes as followed it.
+fn garbled(whole: &Bytes, seed: u64) -> Bytes {
+    let mut random = Random::new(seed);
+    let (id, body) = whole.split_at(4);
+    // Small numbers are the likelier counts and lengths.
+    let byte = |_| [random.below(256), random.below(4)][random.below(2)].to_le_bytes()[0];
+    [id, &(0..body.len()).map(byte).collect::<Vec<_>>()].concat().into()
 }
 
 fn answer(call: &Call, response: &impl Encodable) -> Reply {

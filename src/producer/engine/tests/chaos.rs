@@ -211,12 +211,17 @@ impl Chaos {
     }
 
     fn fail_a_batch(&mut self) {
-        let fault = match self.below(8) {
+        let fault = match self.below(7) {
             0..2 => BatchFault::StoreAndAnswer(self.pick(&AFTER_STORING)),
             2..5 => BatchFault::Refuse(self.pick(&REFUSALS)),
-            5 => BatchFault::RefuseRecord(self.below(4)),
             _ => BatchFault::None,
         };
+        if self.below(8) == 0 {
+            let next = self.world.history.len();
+            self.note(format!("record {next} will be refused"));
+            self.world.cluster.disliked.insert(next.to_string());
+            return;
+        }
         let partition = self.pick(&[0, 0, 1, 2]);
         self.note(format!("a batch of partition {partition} will meet {fault:?}"));
         self.world.cluster.fault(partition, fault);
@@ -349,6 +354,7 @@ impl Chaos {
         cluster.faults.clear();
         cluster.batch_faults.clear();
         cluster.identity_errors.clear();
+        cluster.disliked.clear();
         cluster.mute.clear();
         cluster.up = [1, 2, 3].into();
         cluster.throttle_ms = 0;

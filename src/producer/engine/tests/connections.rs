@@ -28,6 +28,7 @@ fn causes(world: &World) -> Vec<String> {
     world.notices.iter().filter_map(cause).collect()
 }
 
+/// F9
 #[test]
 fn an_answer_out_of_order_ends_the_connection_and_harms_no_batch() {
     let mut world = world(12);
@@ -39,6 +40,7 @@ fn an_answer_out_of_order_ends_the_connection_and_harms_no_batch() {
     assert_eq!(world.dials.len(), 1);
 }
 
+/// F4, F11
 #[test]
 fn an_answer_that_is_cut_off_anywhere_ends_the_connection_and_harms_no_batch() {
     for version in [3, 7, 12] {
@@ -54,6 +56,7 @@ fn an_answer_that_is_cut_off_anywhere_ends_the_connection_and_harms_no_batch() {
     }
 }
 
+/// F32
 #[test]
 fn a_batch_that_the_answer_leaves_out_is_sent_again() {
     let mut world = world(12);
@@ -65,6 +68,7 @@ fn a_batch_that_the_answer_leaves_out_is_sent_again() {
     assert_eq!((sent.len(), &sent[0].batches), (2, &sent[1].batches));
 }
 
+/// F32
 #[test]
 fn of_two_words_on_a_partition_the_first_counts() {
     let mut world = world(12);
@@ -75,6 +79,7 @@ fn of_two_words_on_a_partition_the_first_counts() {
     assert!(causes(&world).is_empty());
 }
 
+/// F5
 #[test]
 fn a_request_without_an_answer_ends_the_connection_when_its_time_is_over() {
     let mut world = world(12);
@@ -90,6 +95,7 @@ fn a_request_without_an_answer_ends_the_connection_when_its_time_is_over() {
     assert_eq!(world.cluster.stored(0), ["first", "a", "b"]);
 }
 
+/// F7, F23
 #[test]
 fn a_broker_that_is_down_is_tried_less_and_less_often_and_found_when_it_is_back() {
     let mut world = world(12);
@@ -112,6 +118,7 @@ fn a_broker_that_is_down_is_tried_less_and_less_often_and_found_when_it_is_back(
     assert!(world.elapsed() - began < ms(200), "{:?}", world.elapsed() - began);
 }
 
+/// F7
 #[test]
 fn every_bootstrap_address_is_tried_before_a_pause() {
     let mut cluster = Cluster::new(3);
@@ -132,6 +139,7 @@ fn every_bootstrap_address_is_tried_before_a_pause() {
     assert!((30..60).contains(&world.dials.len()), "{} dials", world.dials.len());
 }
 
+/// F11
 #[test]
 fn a_broker_whose_metadata_cannot_be_read_is_left_for_another() {
     for api in [ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::ApiVersions] {
@@ -175,6 +183,7 @@ fn a_broker_that_hangs_up_while_its_batches_pause_is_not_dialled_in_a_hot_loop()
     world.end_of(&record).unwrap();
 }
 
+/// F7
 #[test]
 fn a_peer_that_says_nothing_is_given_up_after_the_set_up_time() {
     let mut cluster = Cluster::new(2);
@@ -188,6 +197,7 @@ fn a_peer_that_says_nothing_is_given_up_after_the_set_up_time() {
     assert!(causes(&world)[0].starts_with("b1:9092 accepted the connection but did not answer"));
 }
 
+/// F12
 #[test]
 fn an_idle_connection_that_the_peer_closes_is_nobodys_news() {
     let mut world = world(12);
@@ -200,6 +210,7 @@ fn an_idle_connection_that_the_peer_closes_is_nobodys_news() {
     assert!(causes(&world).is_empty());
 }
 
+/// F7
 #[test]
 fn a_leader_that_cannot_be_reached_is_the_cause_of_the_end() {
     let mut world = world(12);

@@ -137,6 +137,7 @@ fn partitions_of_one_request_have_their_turn_when_it_is_full() {
     assert_eq!(count_per_request(&world), [9, 9, 2], "eight megabytes at a time");
 }
 
+/// F50
 #[test]
 fn whoever_waits_for_room_ends_linger() {
     let mut world = warm(World::one(|config| {
@@ -178,6 +179,7 @@ fn a_flush_covers_records_whose_topic_is_not_known_yet() {
     assert!(outcome(&record).is_some());
 }
 
+/// F33
 #[test]
 fn a_pause_that_the_broker_asks_for_is_kept_from_version_6_on() {
     for (version, paused) in [(5, false), (6, true)] {
@@ -224,6 +226,7 @@ fn without_idempotence_batches_carry_no_identity_and_are_not_held_back() {
     world.all_delivered(&records);
 }
 
+/// F49
 #[test]
 fn every_version_of_produce_and_metadata_is_spoken() {
     for metadata in 1..=13 {
@@ -242,6 +245,7 @@ fn every_version_of_produce_and_metadata_is_spoken() {
     }
 }
 
+/// F47
 #[test]
 fn a_broker_like_redpanda_is_talked_to_without_a_second_question() {
     let mut cluster = Cluster::new(3);
@@ -259,6 +263,7 @@ fn a_broker_like_redpanda_is_talked_to_without_a_second_question() {
     assert_eq!(world.cluster.stored(0), ["a", "b"]);
 }
 
+/// F47
 #[test]
 fn brokers_that_know_only_old_versions_of_api_versions_are_asked_again_in_theirs() {
     for greeting in [Greeting::Empty, Greeting::OwnVersions] {
@@ -276,6 +281,7 @@ fn brokers_that_know_only_old_versions_of_api_versions_are_asked_again_in_theirs
     }
 }
 
+/// F20
 #[test]
 fn unkeyed_records_use_partitions_that_were_added() {
     let mut world = warm(World::one(|config| {

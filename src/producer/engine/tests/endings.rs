@@ -97,6 +97,7 @@ fn records_that_expire_make_room_for_later_ones() {
     assert_eq!(world.cluster.stored(0), ["first", "f", "g"]);
 }
 
+/// F40
 #[test]
 fn an_identity_is_asked_for_until_it_is_given() {
     let mut world = World::one(|_| {});
@@ -111,6 +112,7 @@ fn an_identity_is_asked_for_until_it_is_given() {
     assert!((300..400).contains(&world.elapsed().as_millis()), "{:?}", world.elapsed());
 }
 
+/// F40
 #[test]
 fn a_lost_answer_about_the_identity_is_asked_for_again() {
     let mut world = World::one(|_| {});
@@ -121,6 +123,7 @@ fn a_lost_answer_about_the_identity_is_asked_for_again() {
     assert_eq!(world.count(ApiKey::InitProducerId), 2);
 }
 
+/// F40
 #[test]
 fn a_producer_that_may_not_write_idempotently_ends_and_says_what_it_needs() {
     let mut world = World::one(|_| {});
@@ -135,6 +138,7 @@ fn a_producer_that_may_not_write_idempotently_ends_and_says_what_it_needs() {
     assert_eq!(world.count(ApiKey::InitProducerId), 1);
 }
 
+/// F49
 #[test]
 fn a_broker_without_identities_ends_an_idempotent_producer_and_no_other() {
     for idempotence in [true, false] {
@@ -169,6 +173,7 @@ fn closing_delivers_what_there_is_and_takes_nothing_more() {
     assert_eq!(refused, NotTaken::Closed);
 }
 
+/// F52
 #[test]
 fn closing_ends_what_its_time_does_not_reach_and_says_what_may_be_written() {
     let mut world = warm();
@@ -191,6 +196,7 @@ fn closing_ends_what_its_time_does_not_reach_and_says_what_may_be_written() {
     assert_eq!(world.budget.used(), 0);
 }
 
+/// F52
 #[test]
 fn closing_twice_keeps_the_sooner_deadline() {
     let mut world = warm();
@@ -203,6 +209,7 @@ fn closing_twice_keeps_the_sooner_deadline() {
     assert!(world.engine.is_finished());
 }
 
+/// F58
 #[test]
 fn an_engine_that_is_dropped_leaves_nobody_waiting() {
     let mut world = warm();
@@ -217,6 +224,7 @@ fn an_engine_that_is_dropped_leaves_nobody_waiting() {
     assert_eq!(budget.used(), 0);
 }
 
+/// F51
 #[test]
 fn a_flush_waits_for_what_is_on_its_way_too() {
     let mut world = warm();

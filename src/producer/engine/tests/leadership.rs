@@ -24,6 +24,7 @@ fn stored(world: &World) -> String {
     world.cluster.stored(0).join(" ")
 }
 
+/// F15
 #[test]
 fn a_leader_that_is_named_in_the_refusal_is_followed_without_a_pause() {
     let mut world = three(1);
@@ -36,6 +37,7 @@ fn a_leader_that_is_named_in_the_refusal_is_followed_without_a_pause() {
     assert_eq!(world.count(ApiKey::Metadata), 1, "asked all the same");
 }
 
+/// F15
 #[test]
 fn a_leader_that_is_not_named_is_found_by_metadata() {
     let mut world = three(1);
@@ -63,6 +65,7 @@ fn nothing_goes_to_the_new_leader_while_the_old_one_owes_an_answer() {
     assert_eq!(stored(&world), "first a b c");
 }
 
+/// F17
 #[test]
 fn old_news_of_a_leader_is_not_believed_until_it_is_repeated() {
     for (stale, believed) in [(1, false), (5, false), (6, true)] {
@@ -84,6 +87,7 @@ fn old_news_of_a_leader_is_not_believed_until_it_is_repeated() {
     }
 }
 
+/// F16
 #[test]
 fn a_partition_without_a_leader_waits_and_the_others_go_on() {
     let mut world = three(10);
@@ -100,6 +104,7 @@ fn a_partition_without_a_leader_waits_and_the_others_go_on() {
     assert_eq!(stored(&world), "first a");
 }
 
+/// F18
 #[test]
 fn a_passing_error_about_the_topic_takes_no_partition_away() {
     for code in [
@@ -116,6 +121,7 @@ fn a_passing_error_about_the_topic_takes_no_partition_away() {
     }
 }
 
+/// F21
 #[test]
 fn records_of_an_unknown_topic_wait_for_it_in_order() {
     let mut world = World::new(Cluster::new(1), |_| {});
@@ -128,6 +134,7 @@ fn records_of_an_unknown_topic_wait_for_it_in_order() {
     assert_eq!(stored(&world), "a b c");
 }
 
+/// F21
 #[test]
 fn records_of_a_topic_that_never_comes_expire_and_say_why() {
     let mut world = World::new(Cluster::new(1), |_| {});
@@ -140,6 +147,7 @@ fn records_of_a_topic_that_never_comes_expire_and_say_why() {
     assert_eq!(world.budget.used(), 0);
 }
 
+/// F34
 #[test]
 fn a_topic_that_may_not_be_written_refuses_its_records_until_it_may() {
     let mut world = World::one(|_| {});
@@ -168,6 +176,7 @@ fn a_partition_that_the_topic_turns_out_not_to_have_is_named() {
     assert_eq!(world.budget.used(), 0);
 }
 
+/// F25
 #[test]
 fn a_partition_that_every_node_disowns_is_not_asked_for_in_a_hot_loop() {
     let mut world = three(1);
@@ -185,6 +194,7 @@ fn a_partition_that_every_node_disowns_is_not_asked_for_in_a_hot_loop() {
     assert_eq!(cause, Some(Cause::from(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
 }
 
+/// F5
 #[test]
 fn a_silent_leader_holds_up_nobody_else() {
     let mut world = three(10);

@@ -2,7 +2,8 @@
 //!
 //! `world` moves time and bytes, `broker` and `log` are the other side, `history` says what was
 //! promised. The scenarios are sorted by what goes wrong; `simulation` lets everything of `chaos` go
-//! wrong at random, and `mutants` shows that it would notice.
+//! wrong at random, and `mutants` shows that it would notice. `F1` to `F60` are the rows of the fault
+//! matrix in `semantics.md`.
 
 mod broker;
 mod history;
@@ -18,6 +19,18 @@ mod leadership;
 mod connections;
 
 mod endings;
+
+mod codes;
+
+mod splitting;
+
+mod unsure;
+
+mod movements;
+
+mod limits;
+
+mod greetings;
 
 mod quiet;
 

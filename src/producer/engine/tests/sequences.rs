@@ -31,6 +31,7 @@ fn rejection(world: &mut World, record: &Completion) -> ErrorCode {
     }
 }
 
+/// F26, F28
 #[test]
 fn a_retry_is_the_same_batch_to_the_byte() {
     for fault in [
@@ -50,6 +51,7 @@ fn a_retry_is_the_same_batch_to_the_byte() {
     }
 }
 
+/// F3
 #[test]
 fn a_batch_lost_on_its_way_back_is_stored_once() {
     let mut world = world();
@@ -62,6 +64,7 @@ fn a_batch_lost_on_its_way_back_is_stored_once() {
     assert_eq!(offset, Some(1), "the broker remembers it");
 }
 
+/// F35, F36
 #[test]
 fn whichever_of_five_in_flight_fails_all_are_stored_once_and_in_order() {
     for at in 0..5 {
@@ -85,6 +88,7 @@ fn whichever_of_five_in_flight_fails_all_are_stored_once_and_in_order() {
     }
 }
 
+/// F36
 #[test]
 fn a_later_batch_out_of_order_waits_for_the_earlier_one() {
     let mut world = world();
@@ -138,6 +142,7 @@ fn a_success_vouches_for_no_batch_that_was_refused() {
     assert_eq!(stored.iter().filter(|value| *value == "a").count(), 1, "{stored:?}");
 }
 
+/// F36
 #[test]
 fn a_head_of_line_out_of_order_starts_a_new_epoch_from_zero() {
     let mut world = world();
@@ -149,6 +154,7 @@ fn a_head_of_line_out_of_order_starts_a_new_epoch_from_zero() {
     assert_eq!(renumbered(&world), 1);
 }
 
+/// F36, F37
 #[test]
 fn a_broker_that_forgot_us_is_told_anew() {
     let mut world = world();
@@ -159,6 +165,7 @@ fn a_broker_that_forgot_us_is_told_anew() {
     assert_eq!(world.batches_sent(), ["0:1 a", "1:0 a"]);
 }
 
+/// F36
 #[test]
 fn a_refused_producer_id_is_replaced() {
     for code in [ErrorCode::INVALID_PRODUCER_EPOCH, ErrorCode::INVALID_PRODUCER_ID_MAPPING] {
@@ -182,6 +189,7 @@ fn an_unsure_batch_keeps_its_number_when_one_behind_it_loses_the_producer_id() {
     assert_eq!(stored(&world), "first a b", "a was stored the first time");
 }
 
+/// F39
 #[test]
 fn epochs_that_are_used_up_are_followed_by_a_new_id() {
     let mut cluster = Cluster::new(1);
@@ -221,6 +229,7 @@ fn the_number_of_the_last_batch_is_used_again_when_it_is_refused() {
     assert_eq!(world.batches_sent(), ["0:1 a", "0:1 b"]);
 }
 
+/// F28
 #[test]
 fn a_refusal_after_an_unanswered_transmission_does_not_say_that_nothing_was_stored() {
     let mut world = world();
@@ -236,6 +245,7 @@ fn a_refusal_after_an_unanswered_transmission_does_not_say_that_nothing_was_stor
     assert_eq!(stored(&world), "first a b");
 }
 
+/// F35
 #[test]
 fn an_unsure_batch_is_acknowledged_by_the_success_of_the_next() {
     let mut world = world();
@@ -248,6 +258,7 @@ fn an_unsure_batch_is_acknowledged_by_the_success_of_the_next() {
     assert_eq!(stored(&world), "first a b");
 }
 
+/// F36
 #[test]
 fn a_duplicate_is_a_success_without_an_offset() {
     let mut world = world();
@@ -267,6 +278,7 @@ fn a_corrupt_batch_is_sent_again_a_few_times() {
     assert_eq!(world.produced().len(), 4);
 }
 
+/// F42
 #[test]
 fn a_new_epoch_of_one_partition_leaves_the_batches_of_others_as_they_are() {
     let mut cluster = Cluster::new(1);
@@ -290,6 +302,7 @@ fn a_new_epoch_of_one_partition_leaves_the_batches_of_others_as_they_are() {
     assert_eq!(world.cluster.stored(1), ["first", "x", "y"]);
 }
 
+/// F42
 #[test]
 fn a_new_epoch_waits_for_what_is_in_flight_under_the_old_one() {
     let mut cluster = Cluster::new(2);
@@ -309,6 +322,7 @@ fn a_new_epoch_waits_for_what_is_in_flight_under_the_old_one() {
     assert_eq!(world.cluster.stored(1), ["first", "x", "y"]);
 }
 
+/// F19
 #[test]
 fn a_topic_created_again_loses_and_doubles_nothing_even_if_old_news_comes_back() {
     let mut world = world();
@@ -331,6 +345,7 @@ fn a_topic_created_again_loses_and_doubles_nothing_even_if_old_news_comes_back()
     assert_eq!(stored(&world), "a b c d");
 }
 
+/// F38
 #[test]
 fn a_batch_that_expires_in_flight_may_be_written_and_the_next_goes_on() {
     for fault in [Fault::StuckAfter, Fault::StuckBefore] {
@@ -353,6 +368,7 @@ fn a_batch_that_expires_in_flight_may_be_written_and_the_next_goes_on() {
     }
 }
 
+/// F38
 #[test]
 fn the_sequence_goes_on_when_the_batch_that_expired_was_never_stored() {
     let mut world = World::one(|config| {

@@ -52,7 +52,6 @@ pub(super) struct World {
     planned: u64,
     connections: BTreeMap<ConnectionId, Connection>,
     max_in_flight: usize,
-    compressor: Compressor,
     /// The batches that were sent, with their homes.
     seen: HashSet<(Home, Bytes)>,
     /// Requests sent, as an independent decoder reads them.
@@ -136,7 +135,6 @@ impl World {
         let start = Instant::now() + config.delivery_timeout;
         let max_in_flight = config.max_in_flight;
         let history = History::new(&config);
-        let compressor = Compressor::new(config.compression);
         let engine =
             Engine::new(start, config, Arc::clone(&accumulator), Arc::clone(&budget), seed);
         let mut world = Self {
@@ -155,7 +153,6 @@ impl World {
             planned: 0,
             connections: BTreeMap::new(),
             max_in_flight,
-            compressor,
             seen: HashSet::new(),
             sent: Vec::new(),
             notices: Vec::new(),
@@ -412,8 +409,8 @@ impl World {
                     self.transmit(connection, &frame, report);
                 }
                 Action::Close { connection } => self.close_connection(connection),
-                Action::Seal { batch, builder } => {
-                    let sealed = builder.seal(&mut self.compressor);
+                Action::Seal { batch, builder, compression } => {
+                    let sealed = builder.seal(&mut Compressor::new(compression));
                     if self.sealing.is_zero() {
                         self.engine.handle_sealed(self.now, batch, sealed);
                     } else {
@@ -441,7 +438,9 @@ impl World {
     }
 
     fn connect(&mut self, connection: ConnectionId, host: &str) {
-        let node = host.strip_prefix('b').unwrap().parse().unwrap();
+        let host = host.strip_prefix('b').unwrap().parse().unwrap();
+        let found = self.cluster.node_at(host);
+        let node = found.unwrap_or(host);
         (self.elapsed(), node).hash(&mut self.transcript);
         self.dials.push((self.elapsed(), node));
         let open = Connection {
@@ -453,8 +452,8 @@ impl World {
             unanswered: VecDeque::new(),
         };
         self.connections.insert(connection, open);
-        let up = self.cluster.up.contains(&node);
-        let event = if up { Event::Connected(connection) } else { Event::Refused(connection) };
+        let event =
+            if found.is_some() { Event::Connected(connection) } else { Event::Refused(connection) };
         self.plan(self.now + self.latency, event);
     }
 
