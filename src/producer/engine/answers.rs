@@ -97,6 +97,8 @@ impl Engine {
             let found = order
                 .into_iter()
                 .find(|index| !answered[*index] && self.is_about(&result, batches[*index]));
+            #[cfg(test)]
+            let found = self.mutant.answered(&answered).or(found);
             // A partition that was not asked for, or comes twice, is the broker's confusion.
             let Some(index) = found else { continue };
             answered[index] = true;
@@ -220,6 +222,10 @@ impl Engine {
     }
 
     fn retry(&mut self, now: Instant, at: Place, retry: Retry, cause: Cause) {
+        #[cfg(test)]
+        if self.mutates_retry(at, retry.unsure) {
+            return;
+        }
         let pause = self.pause_after(at);
         let partition = &mut self.partitions[at.slot];
         let batch = &mut partition.batches[at.index];
@@ -345,6 +351,8 @@ impl Engine {
     /// Lets go of a batch whose records have heard of its end already.
     fn drop_settled(&mut self, at: Place) {
         let batch = self.partitions[at.slot].remove(at.index);
+        #[cfg(test)]
+        let batch = self.mutant.dropped(batch);
         self.budget.release(batch.reserved);
     }
 

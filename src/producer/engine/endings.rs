@@ -132,7 +132,10 @@ impl Engine {
         let lost = link.and_then(|link| link.last_error.clone());
         let cause = batch.cause.clone().or(lost).or_else(|| self.control.last_error.clone());
         let (timeout, attempts) = (self.config.delivery_timeout, batch.attempts);
-        if batch.unsure || batch.is_in_flight() {
+        let may_be_written = batch.unsure || batch.is_in_flight();
+        #[cfg(test)]
+        let may_be_written = self.mutant.admits(may_be_written);
+        if may_be_written {
             let partition = partition.queue.partition;
             return DeliveryError::Unknown { topic, partition, timeout, attempts, cause };
         }
@@ -151,6 +154,8 @@ impl Engine {
             return 1;
         }
         let batch = partition.remove(at.index);
+        #[cfg(test)]
+        let batch = self.mutant.expired(batch);
         if let Some(stamp) = batch.stamp
             && !batch.unsure
         {
@@ -167,6 +172,8 @@ impl Engine {
         }
         // Whoever waits for room finds the memory, too.
         self.budget.release(batch.reserved);
+        #[cfg(test)]
+        let outcome = self.mutant.told(outcome, |again| tell(&self.meters, &mut batch, again));
         tell(&self.meters, &mut batch, outcome);
     }
 

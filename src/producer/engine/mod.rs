@@ -132,6 +132,8 @@ pub(super) struct Engine {
     send_due: bool,
     /// Batches were sealed, and the rules have not been applied since.
     sealed_at: Option<Instant>,
+    #[cfg(test)]
+    mutant: tests::Mutant,
 }
 
 #[derive(Debug)]
@@ -180,6 +182,8 @@ impl Engine {
             accumulator,
             budget,
             meters: Arc::default(),
+            #[cfg(test)]
+            mutant: tests::Mutant::None,
         };
         engine.advance(now);
         engine

@@ -22,15 +22,16 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, decode_request_header_from_buffer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// First Produce version that names topics by id.
 const IDS_FROM: i16 = 13;
 
+/// First Produce version that tells which records of a batch are to blame.
+const RECORD_ERRORS_FROM: i16 = 8;
+
 /// First Produce version that tells who leads instead.
 const HINTS_FROM: i16 = 10;
-
-/// First Produce version that says which records of a batch are to blame.
-const RECORD_ERRORS_FROM: i16 = 8;
 
 pub(super) struct Cluster {
     /// Nodes that metadata names; each listens at `b{node}:9092`.
@@ -78,6 +79,24 @@ pub(super) struct Cluster {
     /// Metadata answers left that show what was, before `stale_topics` changed.
     pub(super) stale_answers: u32,
     pub(super) stale_topics: BTreeMap<String, Topic>,
+    /// Topics that were deleted, with what their logs held.
+    pub(super) deleted: Vec<(String, Topic)>,
+    /// The time, for `results`.
+    pub(super) elapsed: Duration,
+    /// What became of each batch that arrived.
+    pub(super) results: Vec<Appended>,
+}
+
+/// What a broker did about a batch.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) at: Duration,
+    pub(super) node: i32,
+    pub(super) partition: i32,
+    /// The batch's first value, by which it is known.
+    pub(super) first: String,
+    pub(super) code: ErrorCode,
+    pub(super) offset: i64,
 }
 
 /// How ApiVersions is answered when its version is too high.
@@ -113,6 +132,8 @@ pub(super) enum Fault {
     LeaveOut(i32),
     /// The answer tells of each partition twice, the second time with an error.
     Repeat,
+    /// The answer tells of the partitions in another order than the request.
+    Reverse,
     /// The answer also tells of a partition and of a topic that nobody asked about.
     Stray,
     /// The answer is random bytes behind its correlation id, of this seed.
@@ -199,6 +220,9 @@ impl Cluster {
             throttle_ms: 0,
             stale_answers: 0,
             stale_topics: BTreeMap::new(),
+            deleted: Vec::new(),
+            elapsed: Duration::ZERO,
+            results: Vec::new(),
         }
     }
 
@@ -207,9 +231,20 @@ impl Cluster {
         let nodes: Vec<_> = self.nodes.iter().copied().collect();
         let partition = |leader: &i32| Partition { leader: *leader, epoch: 0, log: Log::default() };
         let partitions = nodes.iter().cycle().take(partitions).map(partition).collect();
-        let id = self.topics.len().to_le_bytes()[0].wrapping_add(1);
+        let id = (self.topics.len() + self.deleted.len()).to_le_bytes()[0].wrapping_add(1);
         let topic = Topic { id, error: ErrorCode::NONE, partitions };
         self.topics.insert(name.to_owned(), topic);
+    }
+
+    /// Deletes a topic, if it is there.
+    pub(super) fn delete(&mut self, name: &str) {
+        self.deleted.extend(self.topics.remove_entry(name));
+    }
+
+    /// Adds a partition to a topic.
+    pub(super) fn grow(&mut self, name: &str, leader: i32) {
+        let partition = Partition { leader, epoch: 0, log: Log::default() };
+        self.topics.get_mut(name).unwrap().partitions.push(partition);
     }
 
     /// The partition of topic `t`.
@@ -339,6 +374,7 @@ impl Cluster {
                 }
             }
             Fault::Repeat => repeat_with_an_error(&mut response),
+            Fault::Reverse => reverse(&mut response),
             Fault::Stray => add_strangers(&mut response),
             _ => {}
         }
@@ -361,6 +397,14 @@ impl Cluster {
             let mut results = Vec::new();
             for data in &topic.partition_data {
                 let result = self.append(node, version, topic, data);
+                self.results.push(Appended {
+                    at: self.elapsed,
+                    node,
+                    partition: data.index,
+                    first: Batch::read(data.records.as_ref().unwrap()).values.swap_remove(0),
+                    code: ErrorCode(result.error_code),
+                    offset: result.base_offset,
+                });
                 let code = ErrorCode(result.error_code);
                 let leader = self.find(version, topic).and_then(|topic| {
                     let partition = topic.partitions.get(usize::try_from(data.index).ok()?)?;
@@ -565,6 +609,13 @@ fn is_about_sequence(code: ErrorCode) -> bool {
         ErrorCode::INVALID_PRODUCER_ID_MAPPING,
     ]
     .contains(&code)
+}
+
+fn reverse(response: &mut ProduceResponse) {
+    response.responses.reverse();
+    for topic in &mut response.responses {
+        topic.partition_responses.reverse();
+    }
 }
 
 fn repeat_with_an_error(response: &mut ProduceResponse) {

@@ -1,10 +1,12 @@
 //! The engine's rules, shown in virtual time against a cluster in memory.
 //!
-//! `world` moves time and bytes, `broker` and `log` are the other side. The scenarios are sorted by
-//! what goes wrong; `simulation` lets everything go wrong at random. `F1` to `F60` are the rows of the
-//! fault matrix in `semantics.md`.
+//! `world` moves time and bytes, `broker` and `log` are the other side, `history` says what was
+//! promised. The scenarios are sorted by what goes wrong; `simulation` lets everything of `chaos` go
+//! wrong at random, and `mutants` shows that it would notice. `F1` to `F60` are the rows of the fault
+//! matrix in `semantics.md`.
 
 mod broker;
+mod history;
 mod log;
 mod world;
 
@@ -30,4 +32,11 @@ mod limits;
 
 mod greetings;
 
+mod quiet;
+
+mod chaos;
+
 mod simulation;
+
+mod mutants;
+pub(super) use mutants::Mutant;

@@ -1,11 +1,13 @@
 //! An engine, a cluster and the network between them, in virtual time.
 //!
 //! Nothing here waits: time jumps to the next thing that happens. After every event the engine's
-//! standing promises are checked: no partition is in flight on two connections, no connection
-//! carries more requests than it may, and nothing becomes due that no timer spoke of.
+//! standing promises are checked: no partition is in flight on two connections, what is sent again
+//! goes alone, no connection carries more requests than it may, and nothing becomes due that no
+//! timer spoke of. What is accepted and how it ends is kept for `history`.
 
 use super::super::{Action, BatchRef, ConnectionId, Engine, Notice};
 use super::broker::{Call, Cluster, Reply};
+use super::history::{History, Invariant, violation};
 use super::log::Batch;
 use crate::producer::accumulator::{Accumulator, Now, Pushed};
 use crate::producer::budget::Budget;
@@ -16,7 +18,7 @@ use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchLimits, SealedBatch};
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -34,6 +36,7 @@ pub(super) struct World {
     pub(super) accumulator: Arc<Accumulator>,
     pub(super) budget: Arc<Budget>,
     pub(super) cluster: Cluster,
+    pub(super) history: History,
     pub(super) now: Instant,
     start: Instant,
     /// How long a connection takes, and a frame in either direction.
@@ -49,6 +52,8 @@ pub(super) struct World {
     planned: u64,
     connections: BTreeMap<ConnectionId, Connection>,
     max_in_flight: usize,
+    /// The batches that were sent, with their homes.
+    seen: HashSet<(Home, Bytes)>,
     /// Requests sent, as an independent decoder reads them.
     pub(super) sent: Vec<Sent>,
     pub(super) notices: Vec<Notice>,
@@ -77,8 +82,17 @@ struct Connection {
     arriving: VecDeque<Call>,
     /// The broker reads nothing more.
     stuck: bool,
-    /// Correlation id and partitions of the Produce requests that were not answered.
-    unanswered: VecDeque<(i32, Vec<(String, i32)>)>,
+    /// Correlation id and batches of the Produce requests that were not answered.
+    unanswered: VecDeque<(i32, Vec<OnItsWay>)>,
+}
+
+/// A topic, as the request names it, and a partition.
+type Home = (String, i32);
+
+struct OnItsWay {
+    home: Home,
+    /// Not for the first time.
+    again: bool,
 }
 
 enum Event {
@@ -120,6 +134,7 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "a starting point; virtual from here on")]
         let start = Instant::now() + config.delivery_timeout;
         let max_in_flight = config.max_in_flight;
+        let history = History::new(&config);
         let engine =
             Engine::new(start, config, Arc::clone(&accumulator), Arc::clone(&budget), seed);
         let mut world = Self {
@@ -127,6 +142,7 @@ impl World {
             accumulator,
             budget,
             cluster,
+            history,
             now: start,
             start,
             latency: ms(1),
@@ -137,6 +153,7 @@ impl World {
             planned: 0,
             connections: BTreeMap::new(),
             max_in_flight,
+            seen: HashSet::new(),
             sent: Vec::new(),
             notices: Vec::new(),
             dials: Vec::new(),
@@ -156,15 +173,24 @@ impl World {
     }
 
     pub(super) fn send_record(&mut self, record: &Record<'_>) -> Completion {
+        self.offer_record(record).expect("there is room, and it is not closed")
+    }
+
+    /// Sends a record if it is taken.
+    pub(super) fn offer_record(&mut self, record: &Record<'_>) -> Option<Completion> {
         let size = record.content().size_bound();
-        self.budget.try_reserve(size).unwrap();
+        self.budget.try_reserve(size).ok()?;
         let now = Now { instant: self.now, unix_millis: 1_700_000_000_000 };
-        let Pushed { completion, wake } = self.accumulator.push(now, record, size).unwrap();
+        let Ok(Pushed { completion, wake }) = self.accumulator.push(now, record, size) else {
+            self.budget.release(size);
+            return None;
+        };
+        self.history.accept(self.elapsed(), record, &completion);
         if wake {
             self.engine.handle_news(self.now);
             self.perform();
         }
-        completion
+        Some(completion)
     }
 
     /// Sends each value, to partition 0, as a batch of its own.
@@ -183,7 +209,14 @@ impl World {
     }
 
     pub(super) fn close(&mut self, timeout: Duration) {
+        let due = self.elapsed() + timeout;
+        self.history.closed_by = Some(self.history.closed_by.map_or(due, |sooner| sooner.min(due)));
         self.engine.handle_close(self.now, self.now + timeout);
+        self.perform();
+    }
+
+    pub(super) fn purge(&mut self) {
+        self.engine.handle_purge(self.now);
         self.perform();
     }
 
@@ -224,18 +257,25 @@ impl World {
         };
         self.probe(at);
         self.steps += 1;
-        assert!(self.steps < STEPS_MAX, "a hot loop");
+        self.demand(self.steps < STEPS_MAX, Invariant::Quiet, || "a hot loop".to_owned());
         self.now = self.now.max(at);
         match self.events.pop_first() {
             Some((key, later)) if key.0 > at => {
                 self.events.insert(key, later);
-                self.engine.handle_timeout(self.now);
+                self.handle_timeout();
             }
             Some((_, event)) => self.happen(event),
-            None => self.engine.handle_timeout(self.now),
+            None => self.handle_timeout(),
         }
         self.perform();
         true
+    }
+
+    fn handle_timeout(&mut self) {
+        self.engine.handle_timeout(self.now);
+        self.perform();
+        let is_later = self.engine.poll_timeout().is_none_or(|at| at > self.now);
+        self.demand(is_later, Invariant::Quiet, || "a timer that does not advance".to_owned());
     }
 
     /// Nothing is due just before the next event that no timer spoke of.
@@ -244,7 +284,16 @@ impl World {
         if before > self.now {
             self.engine.handle_timeout(before);
             let missed = self.engine.poll_action();
-            assert!(missed.is_none(), "no timer spoke of {missed:?}");
+            self.demand(missed.is_none(), Invariant::Quiet, || {
+                format!("no timer spoke of {missed:?}")
+            });
+        }
+    }
+
+    /// Fails the test unless the promise holds.
+    fn demand(&self, holds: bool, invariant: Invariant, what: impl FnOnce() -> String) {
+        if !holds {
+            violation(self, invariant, &what()).raise();
         }
     }
 
@@ -286,7 +335,7 @@ impl World {
         };
         let Some(call) = open.arriving.pop_front() else { return };
         let node = open.node;
-        match self.cluster.serve(node, &call) {
+        match self.serve(node, &call) {
             Reply::Answer(frame) => self.plan_answer(connection, frame),
             Reply::AnswerAndClose(frame) => {
                 self.plan_answer(connection, frame);
@@ -320,10 +369,15 @@ impl World {
         let arrive = if open.stuck { 0 } else { arrive };
         let arrived: Vec<_> = open.arriving.drain(..).take(arrive).collect();
         for call in arrived {
-            self.cluster.serve(node, &call);
+            self.serve(node, &call);
         }
         self.happen(Event::Closed(connection));
         self.perform();
+    }
+
+    fn serve(&mut self, node: i32, call: &Call) -> Reply {
+        self.cluster.elapsed = self.elapsed();
+        self.cluster.serve(node, call)
     }
 
     /// Ends all connections to a node; what is on its way is lost.
@@ -336,6 +390,11 @@ impl World {
     pub(super) fn connections_to(&self, node: i32) -> Vec<ConnectionId> {
         let to = self.connections.iter().filter(|(_, open)| open.node == node);
         to.map(|(connection, _)| *connection).collect()
+    }
+
+    /// Whether a request has been sent and has not arrived.
+    pub(super) fn is_something_on_its_way(&self) -> bool {
+        self.connections.values().any(|open| !open.stuck && !open.arriving.is_empty())
     }
 
     pub(super) fn open_connections(&self) -> Vec<ConnectionId> {
@@ -361,6 +420,11 @@ impl World {
                 Action::Notice(notice) => self.notices.push(notice),
             }
         }
+        let elapsed = self.elapsed();
+        self.history.note_ends(elapsed);
+        let timeout = self.engine.poll_timeout();
+        let is_to_come = timeout.is_none_or(|at| at >= self.now);
+        self.demand(is_to_come, Invariant::Quiet, || "a timer for the past".to_owned());
     }
 
     /// What was written arrives all the same, as far as the broker reads.
@@ -369,7 +433,7 @@ impl World {
             return;
         };
         for call in open.arriving.iter().take(self.arrive_after_close) {
-            self.cluster.serve(open.node, call);
+            self.serve(open.node, call);
         }
     }
 
@@ -400,8 +464,13 @@ impl World {
         (elapsed, frame).hash(&mut self.transcript);
         let mut batches = call.batches();
         if call.api == ApiKey::Produce {
-            let homes = batches.iter().map(|(topic, index, _)| (topic.clone(), *index)).collect();
-            open.unanswered.push_back((call.correlation_id, homes));
+            let on_its_way = |(topic, index, batch): &(String, i32, Batch)| {
+                let home = (topic.clone(), *index);
+                let again = !self.seen.insert((home.clone(), batch.bytes.clone()));
+                OnItsWay { home, again }
+            };
+            let produced = batches.iter().map(on_its_way).collect();
+            open.unanswered.push_back((call.correlation_id, produced));
         }
         self.sent.push(Sent {
             at: elapsed,
@@ -424,12 +493,29 @@ impl World {
     fn check_homes(&self) {
         let mut homes = BTreeMap::new();
         for (connection, open) in &self.connections {
-            assert!(open.unanswered.len() <= self.max_in_flight, "too much in flight");
-            for home in open.unanswered.iter().flat_map(|(_, homes)| homes) {
-                let other = homes.insert(home, connection);
-                assert!(other.is_none_or(|other| other == connection), "{home:?} has two homes");
+            let room = open.unanswered.len() <= self.max_in_flight;
+            self.demand(room, Invariant::Order, || "too much in flight".to_owned());
+            for OnItsWay { home, again } in open.unanswered.iter().flat_map(|(_, sent)| sent) {
+                let Some((other, other_again)) = homes.insert(home, (connection, *again)) else {
+                    continue;
+                };
+                self.demand(other == connection, Invariant::Order, || {
+                    format!("{home:?} is in flight on two connections")
+                });
+                self.demand(!again && !other_again, Invariant::Order, || {
+                    format!("to {home:?} something is sent again beside something else")
+                });
             }
         }
+    }
+
+    /// Ends of records, as the engine counts them for people.
+    pub(super) fn counted_ends(&self) -> u64 {
+        let mut ends = 0;
+        self.engine.meters().note(|counts| {
+            ends = counts.figures.records_delivered + counts.figures.records_failed;
+        });
+        ends
     }
 
     /// Produce requests that were sent.
