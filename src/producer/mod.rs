@@ -1,4 +1,8 @@
 //! The producer: records in, acknowledged offsets out.
+
+#[doc = include_str!("semantics.md")]
+pub mod semantics {}
+
 mod partitioner;
 pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
 
