@@ -53,8 +53,12 @@ pub(crate) fn run(address: &str, task: Task) -> Fallible<()> {
     if let Ok(mib) = std::env::var("OTTLA_BENCH_BUFFER_MIB") {
         config.buffer_memory = mib.parse::<usize>()? << 20;
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut runtime = match task.rate {
+        0 => tokio::runtime::Builder::new_multi_thread(),
+        // One record at a time is a matter of one thread, as on the floor.
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.worker_threads(1).enable_all().build()?;
     let topic = format!("p{}", task.partitions);
     let cost = runtime.block_on(async {
         let producer = Producer::start(config)?;

@@ -27,6 +27,12 @@
 //! * Batches grow while their broker is busy, and nobody lingers while somebody waits for room.
 //! * Bytes set aside come back once, where a batch leaves the engine.
 //! * Wakers and listeners run foreign code, so never under a lock.
+//!
+//! [`semantics`] has every rule with its file and its test.
+
+#[doc = include_str!("semantics.md")]
+pub mod semantics {}
+
 mod partitioner;
 pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
 

@@ -191,3 +191,105 @@ fn every_file_has_a_header_and_none_outgrows_it() {
         assert!(lines <= 800, "src/{file} has {lines} lines: it is two things");
     }
 }
+
+/// How many rows the rules have under each letter, and the faults.
+const SEMANTICS: &[(&str, std::ops::RangeInclusive<u32>)] = &[
+    ("A", 1..=9),
+    ("M", 1..=11),
+    ("R", 1..=10),
+    ("I", 1..=17),
+    ("E", 1..=2),
+    ("Z", 1..=1),
+    ("T", 1..=8),
+    ("K", 2..=2),
+    ("B", 1..=11),
+    ("C", 1..=14),
+    ("F", 1..=60),
+];
+
+/// What stands in a row instead of a test.
+const WITHOUT_TEST: [&str; 4] = ["not yet: ", "not here: ", "not shown: ", "not offered"];
+
+/// The documentation of every test, by its name. Names that two tests share have both.
+fn tests() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::<String, String>::new();
+    for text in files_below("src").into_values().chain(files_below("tests/it").into_values()) {
+        let (mut doc, mut is_test) = (String::new(), false);
+        for line in text.lines().map(str::trim) {
+            if let Some(words) = line.strip_prefix("///") {
+                doc.push_str(words);
+            } else if line.starts_with("#[") {
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            } else {
+                let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+                if let Some((name, _)) = name.filter(|_| is_test).and_then(|it| it.split_once('('))
+                {
+                    found.entry(name.to_owned()).or_default().push_str(&doc);
+                }
+                (doc, is_test) = (String::new(), false);
+            }
+        }
+    }
+    found
+}
+
+/// The sources below a folder of the crate, by path.
+fn files_below(folder: &str) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.insert(path.clone(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// Whether the words name this row, and not only one that begins like it.
+fn names_row(doc: &str, row: &str) -> bool {
+    doc.split(|c: char| !c.is_alphanumeric()).any(|word| word == row)
+}
+
+#[test]
+fn every_promise_names_the_file_that_keeps_it_and_the_test_that_shows_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table = fs::read_to_string(root.join("producer/semantics.md")).unwrap();
+    let tests = tests();
+    let mut rows = Vec::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let (row, shown_by) = (cells[0], *cells.last().unwrap());
+        if row == "row" {
+            continue;
+        }
+        rows.push(row);
+        for file in cells[2..cells.len() - 1].iter().copied().flat_map(quoted) {
+            assert!(root.join(file).is_file(), "{row}: there is no src/{file}");
+        }
+        let mut named = quoted(shown_by).peekable();
+        let excused = WITHOUT_TEST.iter().any(|excuse| shown_by.starts_with(excuse));
+        assert!(named.peek().is_some() != excused, "{row}: neither shown nor excused: {shown_by}");
+        for test in named {
+            let doc = tests.get(test).unwrap_or_else(|| panic!("{row}: there is no test {test}"));
+            let is_fault = row.starts_with('F');
+            assert!(
+                !is_fault || names_row(doc, row),
+                "{row}: {test} does not say that it shows it"
+            );
+        }
+    }
+    let numbers = |(letter, range): &(&str, std::ops::RangeInclusive<u32>)| {
+        range.clone().map(|number| format!("{letter}{number}")).collect::<Vec<_>>()
+    };
+    assert_eq!(rows, SEMANTICS.iter().flat_map(numbers).collect::<Vec<_>>());
+}

@@ -171,6 +171,7 @@ const MUTANTS: [Mutant; 10] = [
     Mutant::LeakedBudget,
 ];
 
+/// F60
 #[test]
 fn every_mutant_is_caught_as_the_promise_that_it_breaks() {
     for mutant in MUTANTS {
