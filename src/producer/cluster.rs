@@ -37,6 +37,10 @@ pub(super) struct TopicView {
     pub(super) partitions: Vec<PartitionView>,
     /// What the last answer said against the topic.
     pub(super) error: Option<ErrorCode>,
+    /// When it was found out of use; `None` while it is in use.
+    idle_since: Option<Instant>,
+    /// Out of use for so long that it is not asked for.
+    resting: bool,
 }
 
 /// Who leads a partition.
@@ -71,7 +75,29 @@ impl Cluster {
 
     /// Topics to ask for.
     pub(super) fn watched(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(AsRef::as_ref)
+        let watched = self.topics.iter().filter(|(_, view)| !view.resting);
+        watched.map(|(name, _)| name.as_ref())
+    }
+
+    /// A topic was looked at, and was in use or not. After `idle_max` of the latter it is asked for
+    /// no more; what is known of it stays.
+    pub(super) fn look_at(&mut self, topic: &str, in_use: bool, now: Instant, idle_max: Duration) {
+        let Some(view) = self.topics.get_mut(topic) else { return };
+        if in_use {
+            view.idle_since = None;
+        } else {
+            let since = *view.idle_since.get_or_insert(now);
+            view.resting = now.saturating_duration_since(since) >= idle_max;
+        }
+    }
+
+    /// A topic is used again: if it was not asked for any more, what is known of it may be old.
+    pub(super) fn wake(&mut self, topic: &str) {
+        if let Some(view) = self.topics.get_mut(topic).filter(|view| view.resting) {
+            view.resting = false;
+            view.idle_since = None;
+            self.refresh.want_now();
+        }
     }
 
     pub(super) fn topic(&self, name: &str) -> Option<&TopicView> {
@@ -103,7 +129,7 @@ impl Cluster {
             let view = self.topics.entry(Arc::clone(&name)).or_default();
             changes.push((name, view.learn(told)));
         }
-        let settled = self.topics.values().all(TopicView::is_settled);
+        let settled = self.topics.values().all(|view| view.resting || view.is_settled());
         self.refresh.on_answer(now, settled);
         changes
     }
@@ -488,5 +514,24 @@ mod tests {
         cluster.refresh.on_lost(now);
         assert!(!cluster.refresh.is_due(now), "what was lost waits");
         assert_eq!(cluster.watched().collect::<Vec<_>>(), ["t", "u", "v"]);
+    }
+
+    #[test]
+    fn a_topic_out_of_use_is_asked_for_no_more_until_it_is_used_again() {
+        let (mut cluster, now) = cluster();
+        let idle_max = Duration::from_secs(300);
+        cluster.look_at("t", false, now, idle_max);
+        cluster.look_at("t", false, now + idle_max / 2, idle_max);
+        assert_eq!(cluster.watched().count(), 1);
+        cluster.look_at("t", true, now + idle_max, idle_max);
+        let later = now + 2 * idle_max;
+        cluster.look_at("t", false, later, idle_max);
+        cluster.look_at("t", false, later + idle_max, idle_max);
+        assert_eq!(cluster.watched().count(), 0);
+        cluster.refresh.on_asked();
+        cluster.learn(later, answer(1, ErrorCode::NONE, &[]));
+        assert!(!cluster.refresh.is_due(later), "a resting topic leaves nothing open");
+        cluster.wake("t");
+        assert!(cluster.refresh.is_due(later) && cluster.watched().count() == 1);
     }
 }

@@ -93,6 +93,9 @@ pub struct ProducerConfig {
     pub max_in_flight: usize,
     /// Age at which metadata is asked for again (`metadata.max.age.ms`). Default 5 min.
     pub metadata_max_age: Duration,
+    /// Time without a record after which a topic is not asked for any more (`metadata.max.idle.ms`
+    /// of the Java producer). Default 5 min. Its next record asks again.
+    pub metadata_max_idle: Duration,
     /// Whether asking for a topic may create it, where brokers allow that
     /// (`allow.auto.create.topics`). Default true.
     pub allow_auto_create_topics: bool,
@@ -144,6 +147,7 @@ impl ProducerConfig {
             connections_max_idle: Duration::from_secs(540),
             max_in_flight: MAX_IN_FLIGHT_IDEMPOTENT,
             metadata_max_age: Duration::from_secs(300),
+            metadata_max_idle: Duration::from_secs(300),
             allow_auto_create_topics: true,
             response_size_max: 100_000_000,
         }
@@ -210,6 +214,7 @@ impl ProducerConfig {
         millis("reconnect_backoff_max", self.reconnect_backoff_max, 0)?;
         millis("connection_setup_timeout", self.connection_setup_timeout, 1)?;
         millis("connections_max_idle", self.connections_max_idle, 1)?;
+        millis("metadata_max_idle", self.metadata_max_idle, 1)?;
         millis("metadata_max_age", self.metadata_max_age, 1)
     }
 }

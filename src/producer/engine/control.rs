@@ -50,7 +50,18 @@ impl Engine {
         known[self.control_cursor % known.len()].clone()
     }
 
+    /// Sees which topics are still worth asking for.
+    fn look_at_topics(&mut self, now: Instant) {
+        let idle_max = self.config.metadata_max_idle;
+        for (name, entry) in &self.topics {
+            let in_use = entry.topic.waiting_since().is_some()
+                || entry.slots.iter().any(|slot| self.active.contains(slot));
+            self.cluster.look_at(name, in_use, now, idle_max);
+        }
+    }
+
     fn ask_for_metadata(&mut self, now: Instant) {
+        self.look_at_topics(now);
         let Some((connection, versions)) = self.control.up() else { return };
         let Some(version) = versions.choose(ApiKey::Metadata) else { return };
         let watched: Vec<_> = self.cluster.watched().collect();

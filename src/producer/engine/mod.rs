@@ -342,7 +342,16 @@ impl Engine {
             let name = Arc::clone(&topic.name);
             self.topics.insert(name, TopicEntry { topic, slots: Vec::new() });
         }
-        self.active.extend(news.partitions);
+        for slot in news.partitions {
+            if self.active.insert(slot) {
+                self.cluster.wake(&self.partitions[slot].queue.topic);
+            }
+        }
+        for (name, entry) in &self.topics {
+            if entry.topic.waiting_since().is_some() {
+                self.cluster.wake(name);
+            }
+        }
     }
 
     /// Brings a topic's partitions up to what the cluster says of them.

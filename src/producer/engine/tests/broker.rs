@@ -76,6 +76,8 @@ pub(super) struct Cluster {
     pub(super) talkative: bool,
     /// The pause that every Produce answer asks for.
     pub(super) throttle_ms: i32,
+    /// Topics of the last question for metadata.
+    pub(super) asked_for: Vec<String>,
     /// Metadata answers left that show what was, before `stale_topics` changed.
     pub(super) stale_answers: u32,
     pub(super) stale_topics: BTreeMap<String, Topic>,
@@ -218,6 +220,7 @@ impl Cluster {
             disliked: BTreeSet::new(),
             talkative: false,
             throttle_ms: 0,
+            asked_for: Vec::new(),
             stale_answers: 0,
             stale_topics: BTreeMap::new(),
             deleted: Vec::new(),
@@ -331,6 +334,7 @@ impl Cluster {
         self.stale_answers = self.stale_answers.saturating_sub(1);
         let topics = if stale { &self.stale_topics } else { &self.topics };
         let asked = request.topics.iter().flatten().filter_map(|topic| topic.name.clone());
+        self.asked_for = asked.clone().map(|name| name.to_string()).collect();
         let told = asked.map(|name| {
             let told = MetadataResponseTopic::default().with_name(Some(name.clone()));
             match topics.get(name.as_str()) {

@@ -12,7 +12,11 @@ use std::time::Duration;
 fn three(records_max: u32) -> World {
     let mut cluster = Cluster::new(3);
     cluster.create("t", 3);
-    let mut world = World::new(cluster, |config| config.batch_records_max = records_max);
+    let mut world = World::new(cluster, |config| {
+        config.batch_records_max = records_max;
+        // Asked for as long as a scenario takes, used or not.
+        config.metadata_max_idle = Duration::from_secs(36_000);
+    });
     let firsts: Vec<_> = (0..3).map(|partition| world.send(partition, "first")).collect();
     world.all_delivered(&firsts);
     world.run(Duration::from_secs(1));

@@ -296,3 +296,17 @@ fn a_broker_that_wants_the_bootstrap_list_asked_again_is_left_for_it() {
     assert_eq!(world.count(ApiKey::Metadata), 3);
     assert!(world.elapsed() < Duration::from_secs(3), "{:?}", world.elapsed());
 }
+
+#[test]
+fn a_topic_that_rested_is_asked_for_again_by_its_next_record() {
+    let mut world = world(2);
+    world.run(Duration::from_secs(301));
+    assert_eq!(world.cluster.asked_for, ["t"], "idle for the first time");
+    world.run(Duration::from_secs(600));
+    assert!(world.cluster.asked_for.is_empty(), "nobody uses it");
+    world.cluster.move_leader(0, 2);
+    let again = world.send(0, "again");
+    world.end_of(&again).unwrap();
+    assert_eq!(world.cluster.asked_for, ["t"]);
+    assert_eq!(stored(&world), "first again");
+}
