@@ -63,7 +63,7 @@ impl Content<'_> {
     pub fn encode(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Vec<u8>) {
         let size = self.body_size(timestamp_delta, offset_delta);
         // Once for all fields; the length itself takes five bytes at most.
-        out.reserve(5 + size);
+        make_room(out, 5 + size);
         out.put_varint(length(size));
         out.put_i8(0);
         out.put_varlong(timestamp_delta);
@@ -75,6 +75,18 @@ impl Content<'_> {
             put_field(out, Some(header.key.as_bytes()));
             put_field(out, header.value);
         }
+    }
+}
+
+/// Bytes from which a batch grows by a quarter instead of doubling: of many large batches, half would
+/// be memory that nobody uses.
+const GENTLE_GROWTH_FROM: usize = 64 << 10;
+
+fn make_room(out: &mut Vec<u8>, size: usize) {
+    if out.len() < GENTLE_GROWTH_FROM {
+        out.reserve(size);
+    } else if out.capacity() - out.len() < size {
+        out.reserve_exact(size.max(out.len() / 4));
     }
 }
 

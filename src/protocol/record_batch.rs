@@ -147,19 +147,20 @@ impl BatchBuilder {
     pub fn seal(self, compressor: &mut Compressor) -> SealedBatch {
         assert!(self.count > 0, "an empty batch cannot be sealed");
         let uncompressed_size = self.records.len();
-        let (codec, body, body_crc) = match compressor.compress(&self.records) {
+        let (codec, body, body_crc, spare) = match compressor.compress(&self.records) {
             Some(compressed) => {
                 let crc = crc32c::crc32c(&compressed);
-                (compressor.codec(), Bytes::from(compressed), crc)
+                (compressor.codec(), Bytes::from(compressed), crc, self.records)
             }
             None => {
                 let crc = self.checksum.unwrap_or_default().finish(&self.records);
-                (Codec::None, Bytes::from(self.records), crc)
+                (Codec::None, Bytes::from(self.records), crc, Vec::new())
             }
         };
         SealedBatch {
             body,
             body_crc,
+            spare,
             codec,
             count: self.count,
             base_timestamp: self.base_timestamp,
@@ -176,6 +177,8 @@ pub struct SealedBatch {
     body: Bytes,
     /// CRC-32C of `body`.
     body_crc: u32,
+    /// Memory of the records before they were compressed.
+    spare: Vec<u8>,
     codec: Codec,
     count: u32,
     base_timestamp: i64,
@@ -262,6 +265,11 @@ impl SealedBatch {
     /// The records as they go to the broker.
     pub const fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Takes the memory that the batch needs no more since it was compressed.
+    pub fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
     }
 
     /// The memory of the records, if nobody else holds it any more.
