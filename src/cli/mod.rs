@@ -78,7 +78,13 @@ impl From<ServiceError> for Exit {
             ServiceError::Bifrost(_) | ServiceError::Listen { .. } => Self::USAGE,
             ServiceError::Stdin(_) => Self::UNDELIVERED,
         };
-        Self::new(code, error)
+        match error {
+            ServiceError::Listen { .. } => {
+                let remedy = "choose another address with --otlp-http-endpoint";
+                Self::new(code, format!("{error}; {remedy}"))
+            }
+            _ => Self::new(code, error),
+        }
     }
 }
 

@@ -141,7 +141,8 @@ fn the_demo_shows_a_trace_read_back_and_what_to_try_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_are_received_over_http_and_published_as_documented() {
     let broker = broker().await;
-    let config = Config::new("http", &entry(&broker, r#", "auto_create_topic": true"#));
+    let more = r#", "auto_create_topic": true, "flush_interval_ms": 60000"#;
+    let config = Config::new("http", &entry(&broker, more));
     let service = Service::start(&config, &[]);
     let path = "/v1/bifrost/traces";
     assert_eq!(service.post(path, "", TRACE.as_bytes()), (202, r#"{"accepted":1}"#.into()));
@@ -170,7 +171,10 @@ async fn traces_are_received_over_http_and_published_as_documented() {
     let keys: Vec<_> = stored.iter().map(|record| record.key.as_deref().unwrap()).collect();
     assert_eq!(keys, [&b"0e8b9293a69d4652804d2ab61121c1f2"[..], b"a", b"b", b"c"]);
     assert_eq!(stored[0].value.as_deref(), Some(RECORD.trim_end().as_bytes()));
-    assert_eq!(stored[0].batch_offset, stored[3].batch_offset, "one batch after flush_interval");
+    assert_eq!(
+        stored[0].batch_offset, stored[3].batch_offset,
+        "one batch: they waited for each other"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +191,8 @@ async fn a_sender_that_waits_for_kafka_is_answered_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_delivered_before_the_end_is_counted() {
     let broker = broker().await;
-    let config = Config::new("end", &entry(&broker, r#", "auto_create_topic": true"#));
+    let more = r#", "auto_create_topic": true, "flush_interval_ms": 60000"#;
+    let config = Config::new("end", &entry(&broker, more));
     let service = Service::start(&config, &["--shutdown-timeout", "100ms"]);
     service.post("/v1/bifrost/traces", "", b"{\"TraceID\": \"a\"}");
     // Before flush_interval is over the broker is gone.
