@@ -119,10 +119,12 @@ fn respond(receipt: &Receipt) -> Response {
     let mut errors = receipt.malformed.errors.clone();
     errors.extend_from_slice(&receipt.undelivered.errors);
     match &receipt.stopped {
-        Some(Stopped::Full) => errors.push(format!(
-            "the queue is full: send the traces after the first {} again later",
-            receipt.accepted + receipt.malformed.count
-        )),
+        Some(Stopped::Full) => errors.push(match receipt.accepted + receipt.malformed.count {
+            0 => "the queue is full: send the traces again later".to_owned(),
+            read => {
+                format!("the queue is full: send the traces after the first {read} again later")
+            }
+        }),
         Some(Stopped::Refused(error)) => errors.push(error.to_string()),
         None => {}
     }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use ottla::broker::{BrokerConfig, EmbeddedBroker};
+use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 
 const TRACE: &str = include_str!("../golden/bifrost-trace.json");
 const RECORD: &str = include_str!("../golden/bifrost-record.json");
@@ -354,4 +354,26 @@ fn a_server_that_is_no_kafka_broker_is_recognised() {
         )
     );
     server.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
+    let broker = broker().await;
+    let config = Config::new("full", &entry(&broker, r#", "auto_create_topic": true"#));
+    let service = Service::start(&config, &["--shutdown-timeout", "0ms"]);
+    // Nothing is acknowledged, so nothing makes room.
+    broker.inject_request(Api::Produce, RequestFault::Silence);
+    let large = format!(r#"{{"TraceID": "a", "Attributes": {{"x": "{}"}}}}"#, "x".repeat(18 << 20));
+    let answers: Vec<_> =
+        (0..6).map(|_| service.post("/v1/bifrost/traces", "", large.as_bytes())).collect();
+    let accepted = answers.iter().filter(|(status, _)| *status == 202).count();
+    let (status, answer) = answers.last().unwrap();
+    assert_eq!((*status, accepted), (429, 4), "the queue holds 80 MiB");
+    assert_eq!(
+        answer,
+        r#"{"accepted":0,"errors":["the queue is full: send the traces again later"]}"#
+    );
+    let (code, log) = service.terminate();
+    assert_eq!(code, 4, "{log}");
+    assert!(log.contains("0 traces delivered"), "{log}");
 }
