@@ -184,6 +184,14 @@ impl PartitionSequence {
     }
 }
 
+/// The stamp of what follows `count` records of a batch with this one.
+pub(super) fn stamp_after(stamp: ProducerStamp, count: u32) -> ProducerStamp {
+    if stamp == ProducerStamp::NONE {
+        return stamp;
+    }
+    ProducerStamp { base_sequence: Sequence(stamp.base_sequence).advance(count).0, ..stamp }
+}
+
 /// A sequence number: 31 bits, and zero follows the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Sequence(i32);

@@ -16,6 +16,8 @@ mod stdin;
 
 use crate::exporter::Counts;
 use crate::exporter::bifrost::{BifrostConfig, BifrostError, BifrostExporter};
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use intake::Intake;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +25,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Time for the answers that are due when everything has ended.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// What a service does.
 #[derive(Debug, Clone)]
@@ -119,12 +125,15 @@ impl Service {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, ServiceError> {
         let Self { intake, listener, stdin, shutdown_timeout } = self;
         let (stopping, stopped) = watch::channel(false);
+        let serves = listener.is_some();
         let serving = async {
             match listener {
                 Some(listener) => http::serve(listener, Arc::clone(&intake), stopped).await,
                 None => std::future::pending().await,
             }
         };
+        // It may end before anybody asks it to, and is asked again below.
+        let serving = serving.fuse();
         tokio::pin!(serving);
         let reading =
             async { if stdin { stdin::read(&intake).await } else { std::future::pending().await } };
@@ -134,14 +143,15 @@ impl Service {
             () = &mut serving => Ok(0),
         };
         stopping.send_replace(true);
-        // Requests that are being answered when the time is over are cut off; their traces are not.
-        let close = async {
-            tokio::select! {
-                () = intake.exporter().close(shutdown_timeout) => {}
-                () = async { serving.await; std::future::pending().await } => {}
-            }
-        };
-        close.await;
+        tokio::select! {
+            () = intake.exporter().close(shutdown_timeout) => {}
+            // Never without the traces that it accepted: they are delivered all the same.
+            () = async { (&mut serving).await; std::future::pending().await } => {}
+        }
+        if serves && !serving.is_terminated() {
+            // Senders that waited for their traces' end are told it now.
+            let _ = timeout(ANSWER_TIME, serving).await;
+        }
         let counts = intake.exporter().ledger().counts();
         ended.map(|refused| Summary { counts, refused }).map_err(ServiceError::Stdin)
     }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 
@@ -376,4 +377,26 @@ async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
     let (code, log) = service.terminate();
     assert_eq!(code, 4, "{log}");
     assert!(log.contains("0 traces delivered"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_waits_when_the_service_ends_is_told_how_its_trace_ended() {
+    let broker = broker().await;
+    let more = r#", "auto_create_topic": true, "flush_interval_ms": 0"#;
+    let config = Config::new("told", &entry(&broker, more));
+    let service = Service::start(&config, &["--ack", "broker"]);
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_millis(300)));
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    let request = "POST /v1/bifrost/traces HTTP/1.1\r\nHost: test\r\nContent-Length: 16\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(b"{\"TraceID\": \"a\"}").unwrap();
+    while !broker.requests().contains_key(&Api::Produce) {
+        tokio::task::yield_now().await;
+    }
+    let (code, log) = service.terminate();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?} {log}");
+    assert!(answer.contains(r#"{"accepted":1,"delivered":1}"#), "{answer:?} {log}");
+    assert_eq!(code, 0, "{log}");
 }

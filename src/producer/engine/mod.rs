@@ -97,6 +97,8 @@ enum Target {
 #[derive(Debug)]
 pub(super) struct Engine {
     config: ProducerConfig,
+    /// That of `config`, for use while something else of the engine is changed.
+    client_id: Arc<str>,
     accumulator: Arc<Accumulator>,
     budget: Arc<Budget>,
     meters: Arc<Meters>,
@@ -155,6 +157,7 @@ impl Engine {
         seed: u64,
     ) -> Self {
         let retry = Backoff::new(config.retry_backoff, config.retry_backoff_max);
+        let client_id = Arc::from(config.client_id.as_str());
         let mut engine = Self {
             random: Random::new(seed),
             reconnect: Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max),
@@ -182,6 +185,7 @@ impl Engine {
             accumulator,
             budget,
             meters: Arc::default(),
+            client_id,
             #[cfg(test)]
             mutant: tests::Mutant::None,
         };
@@ -195,7 +199,7 @@ impl Engine {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, connection: ConnectionId) {
-        let client_id = self.config.client_id.clone();
+        let client_id = Arc::clone(&self.client_id);
         if let Some(frame) =
             self.link_of(connection).and_then(|link| link.on_connected(now, &client_id))
         {
@@ -205,7 +209,7 @@ impl Engine {
     }
 
     pub(super) fn handle_frame(&mut self, now: Instant, connection: ConnectionId, frame: &Bytes) {
-        let client_id = self.config.client_id.clone();
+        let client_id = Arc::clone(&self.client_id);
         let Some(target) = self.connections.get(&connection).copied() else { return };
         let Some(link) = self.link_mut(target) else { return };
         match link.on_frame(now, frame, &client_id) {

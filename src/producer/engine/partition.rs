@@ -11,7 +11,7 @@
 use super::super::accumulator::{OpenBatch, PartitionQueue};
 use super::super::cluster::NodeId;
 use super::super::completion::{BatchCompletion, Cause, Outcome, Waited};
-use super::super::sequencer::{PartitionSequence, Sequencer};
+use super::super::sequencer::{PartitionSequence, Sequencer, stamp_after};
 use super::Target;
 use super::link::ConnectionId;
 use crate::protocol::Codec;
@@ -194,7 +194,7 @@ impl Partition {
             cause: whole.cause.clone(),
         };
         let ids = [self.new_id(), self.new_id()];
-        let second_stamp = whole.stamp.map(|stamp| advance(stamp, first_count));
+        let second_stamp = whole.stamp.map(|stamp| stamp_after(stamp, first_count));
         let records = [whole.records.start..middle, middle..whole.records.end];
         let [first_records, second_records] = records;
         let second_reserved = whole.reserved - first_reserved;
@@ -351,13 +351,4 @@ impl Batch {
     pub(super) const fn count(&self) -> u32 {
         self.records.end - self.records.start
     }
-}
-
-/// The stamp of what follows so many records.
-const fn advance(stamp: ProducerStamp, count: u32) -> ProducerStamp {
-    if stamp.producer_id < 0 {
-        return stamp;
-    }
-    let base = stamp.base_sequence.cast_unsigned().wrapping_add(count) & 0x7fff_ffff;
-    ProducerStamp { base_sequence: base.cast_signed(), ..stamp }
 }
