@@ -17,10 +17,12 @@
 //! 7. An unanswered batch is sent again, the same bytes, and the broker drops what it has.
 //! 8. The exporter books the trace as delivered or failed; nothing is in between for ever.
 //!
-//! Imports point one way: `protocol <- producer <- exporter <- service <- cli`, and
+//! Imports point one way: `protocol, sasl <- producer <- exporter <- service <- cli`, and
 //! `protocol <- broker`.
 
 pub mod protocol;
+
+pub mod sasl;
 
 pub mod producer;
 

@@ -6,11 +6,11 @@
 //!
 //! Reference: <https://docs.getbifrost.ai>, Kafka, configuration reference.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::producer::{Address, topic_name_fault};
 use crate::protocol::Codec;
+use crate::sasl::{SaslMechanism, Secret};
 
 mod error;
 pub use error::ConfigError;
@@ -158,31 +158,6 @@ pub struct SaslConfig {
     pub password: Secret,
 }
 
-/// A SASL mechanism that the connector knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// User and password as they are (RFC 4616). Only safe under TLS.
-    Plain,
-    /// Salted challenge and response (RFC 7677).
-    ScramSha256,
-    /// The same with SHA-512.
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    /// Every mechanism.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
-
-    /// The name that brokers and configurations use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
-}
-
 /// Which spans of kind `plugin` are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSpanFilter {
@@ -199,33 +174,6 @@ pub enum FilterMode {
     Include,
     /// Publish the spans of all other plugins.
     Exclude,
-}
-
-/// A text that is shown to nobody: its `Debug` is `[redacted]`, and no error repeats it.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is no text.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
 }
 
 #[cfg(test)]
@@ -351,6 +299,5 @@ mod tests {
             BifrostConfig { sasl: Some(sasl), ca_cert: Some(Secret::new("pem")), ..config() };
         let shown = format!("{config:?}");
         assert!(!shown.contains("alice") && !shown.contains("hunter2") && !shown.contains("pem"));
-        assert_eq!(format!("{:?}", Secret::new("x")), "[redacted]");
     }
 }

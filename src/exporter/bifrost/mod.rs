@@ -23,7 +23,6 @@
 pub mod config;
 pub use config::{
     BifrostConfig, ConfigError, FilterMode, KafkaEntry, PluginSpanFilter, SaslConfig,
-    SaslMechanism, Secret,
 };
 
 mod json;
