@@ -275,7 +275,7 @@ pub(crate) trait Writer: BufMut {
         self.put_slice(value.unwrap_or_default().as_bytes());
     }
 
-    /// The count of an array's elements, compact or classic.
+    /// The count of an array's elements, or of a byte field's bytes, compact or classic.
     fn put_count(&mut self, flexible: bool, count: usize) {
         if flexible {
             self.put_uvarint(wire_length(count) + 1);

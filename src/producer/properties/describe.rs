@@ -19,7 +19,7 @@ pub(super) fn markdown() -> String {
 
 fn values(kind: Kind) -> String {
     match kind {
-        Kind::Text | Kind::Pointer => String::new(),
+        Kind::Text | Kind::Secret | Kind::Pointer => String::new(),
         Kind::Flag => "true, false".to_owned(),
         Kind::Number { min, max, .. } | Kind::Fraction { min, max } => format!("{min} to {max}"),
         Kind::Choice(words) => words.join(", "),

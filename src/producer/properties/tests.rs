@@ -38,7 +38,7 @@ fn samples(row: &Row) -> Vec<String> {
         ("metadata.broker.list", _) => vec!["a:1,b:2".to_owned()],
         ("partitioner", _) => vec!["fnv1a".to_owned()],
         ("request.required.acks", _) => vec!["0".to_owned(), "1".to_owned()],
-        (_, Kind::Text) => vec!["something".to_owned()],
+        (_, Kind::Text | Kind::Secret) => vec!["something".to_owned()],
         (_, Kind::Flag) => vec!["true".to_owned(), "false".to_owned()],
         (_, Kind::Number { min, max, .. } | Kind::Fraction { min, max }) => {
             vec![min.to_string(), max.to_string()]

@@ -4,12 +4,15 @@
 //! what follows it is ignored, so `100ms` is 100. Decides nothing about what a value does.
 
 use super::error::PropertyError;
+use crate::sasl::Secret;
 
 /// What a property takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// Any text.
     Text,
+    /// Any text, which is shown to nobody.
+    Secret,
     /// Yes or no.
     Flag,
     /// A whole number within a range, or one of these names for one.
@@ -28,6 +31,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Text(String),
+    Secret(Secret),
     Flag(bool),
     Number(i64),
     Fraction(f64),
@@ -41,6 +45,7 @@ impl Kind {
             |fault: String| Err(PropertyError::Invalid { name, value: text.to_owned(), fault });
         match self {
             Self::Text => Ok(Value::Text(text.trim_start().to_owned())),
+            Self::Secret => Ok(Value::Secret(Secret::new(text))),
             Self::Flag => match flag(text) {
                 Some(flag) => Ok(Value::Flag(flag)),
                 None => invalid("expected true or false".to_owned()),

@@ -11,6 +11,8 @@ use crate::protocol::messages::init_producer_id::InitProducerIdResponse;
 use crate::protocol::messages::list_offsets::ListOffsetsResponse;
 use crate::protocol::messages::metadata::{MetadataResponse, Topic};
 use crate::protocol::messages::produce::{PartitionResult, ProduceResponse, TopicRef};
+use crate::protocol::messages::sasl_authenticate::SaslAuthenticateResponse;
+use crate::protocol::messages::sasl_handshake::SaslHandshakeResponse;
 use crate::protocol::messages::{ApiKey, correlation_id, response_body};
 use crate::protocol::wire::DecodeError;
 use bytes::Bytes;
@@ -114,6 +116,18 @@ fn read_response(api: ApiKey, version: i16, body: &Bytes) -> Result<Value, Decod
             json!({"throttleTimeMs": ours.throttle_ms, "topics": [topic]})
         }
         ApiKey::Metadata => metadata_response(&MetadataResponse::decode(version, body)?),
+        ApiKey::SaslHandshake => {
+            let ours = SaslHandshakeResponse::decode(version, body)?;
+            json!({"errorCode": ours.error.0, "mechanisms": ours.mechanisms})
+        }
+        ApiKey::SaslAuthenticate => {
+            let ours = SaslAuthenticateResponse::decode(version, body)?;
+            json!({
+                "errorCode": ours.error.0,
+                "errorMessage": ours.message,
+                "sessionLifetimeMs": ours.session_lifetime_ms,
+            })
+        }
         ApiKey::Produce => {
             let ours = ProduceResponse::decode(version, body)?;
             let endpoints = ours

@@ -11,6 +11,10 @@ pub(crate) mod produce;
 
 pub(crate) mod init_producer_id;
 
+pub(crate) mod sasl_handshake;
+
+pub(crate) mod sasl_authenticate;
+
 pub(crate) mod create_topics;
 
 #[cfg_attr(
@@ -44,21 +48,25 @@ pub(crate) enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    SaslHandshake = 17,
     ApiVersions = 18,
     CreateTopics = 19,
     InitProducerId = 22,
+    SaslAuthenticate = 36,
 }
 
 impl ApiKey {
     /// Every one.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
         Self::Metadata,
+        Self::SaslHandshake,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::InitProducerId,
+        Self::SaslAuthenticate,
     ];
 
     /// The versions that ottla speaks.
@@ -68,9 +76,11 @@ impl ApiKey {
             Self::Fetch => fetch::VERSIONS,
             Self::ListOffsets => list_offsets::VERSIONS,
             Self::Metadata => metadata::VERSIONS,
+            Self::SaslHandshake => sasl_handshake::VERSIONS,
             Self::ApiVersions => api_versions::VERSIONS,
             Self::CreateTopics => create_topics::VERSIONS,
             Self::InitProducerId => init_producer_id::VERSIONS,
+            Self::SaslAuthenticate => sasl_authenticate::VERSIONS,
         }
     }
 
@@ -81,9 +91,11 @@ impl ApiKey {
             Self::Fetch => fetch::FLEXIBLE_FROM,
             Self::ListOffsets => list_offsets::FLEXIBLE_FROM,
             Self::Metadata => metadata::FLEXIBLE_FROM,
+            Self::SaslHandshake => sasl_handshake::FLEXIBLE_FROM,
             Self::ApiVersions => api_versions::FLEXIBLE_FROM,
             Self::CreateTopics => create_topics::FLEXIBLE_FROM,
             Self::InitProducerId => init_producer_id::FLEXIBLE_FROM,
+            Self::SaslAuthenticate => sasl_authenticate::FLEXIBLE_FROM,
         };
         version >= from
     }
