@@ -86,6 +86,7 @@ impl TopicReader {
             client_id: "ottla-tail".to_owned(),
             patience: PATIENCE,
             response_size_max: 100 << 20,
+            sasl: None,
         };
         let mut session = Session::connect_any(bootstrap, &config).await?;
         let metadata = describe(&mut session, topic).await?;

@@ -73,11 +73,7 @@ impl Admin {
     ///
     /// `Unreachable` when none does.
     pub async fn connect(config: &ProducerConfig) -> Result<Self, AdminError> {
-        let session_config = SessionConfig {
-            client_id: config.client_id.clone(),
-            patience: config.connection_setup_timeout,
-            response_size_max: config.response_size_max,
-        };
+        let session_config = SessionConfig::of(config);
         let session = Session::connect_any(&config.bootstrap, &session_config).await?;
         Ok(Self { session, config: session_config })
     }

@@ -16,7 +16,6 @@ use super::record::{OwnedRecord, Record};
 use crate::protocol::Codec;
 use crate::protocol::record_batch::BatchLimits;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -67,10 +66,10 @@ impl Producer {
     pub fn start(config: ProducerConfig) -> Result<Self, StartError> {
         config.validate()?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let seed = RandomState::new().hash_one(0);
+        let seeds = driver::seeds().map_err(StartError::NoRandomness)?;
         let limits =
             BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
-        let accumulator = Accumulator::new(limits, seed)
+        let accumulator = Accumulator::new(limits, seeds.random)
             .partitioned_by(config.partitioner.clone(), config.sticky_partitioning)
             .summing(config.compression.codec() == Codec::None);
         let accumulator = Arc::new(accumulator);
@@ -79,7 +78,7 @@ impl Producer {
         let (commands, inbox) = unbounded_channel();
         let now = driver::now();
         let engine =
-            Engine::new(now, config.clone(), Arc::clone(&accumulator), Arc::clone(&budget), seed);
+            Engine::new(now, config.clone(), Arc::clone(&accumulator), Arc::clone(&budget), seeds);
         let shared = Arc::new(Shared {
             accumulator,
             budget,
@@ -474,6 +473,9 @@ pub enum StartError {
     /// It was started outside a Tokio runtime.
     #[error("a producer must be started within a Tokio runtime with IO and time enabled")]
     NoRuntime,
+    /// The system gives no random numbers.
+    #[error("a producer needs random numbers, and the system gives none: {0}")]
+    NoRandomness(#[source] std::io::Error),
 }
 
 /// Why a record is not in the log, or may not be.

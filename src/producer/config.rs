@@ -5,9 +5,13 @@
 
 use super::partitioner::Partitioner;
 use crate::protocol::Compression;
+use crate::sasl::{
+    CredentialProvider, Credentials, SaltedPasswords, SaslError, SaslMechanism, Secret,
+};
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Requests that may be in flight per connection while keeping order: a broker remembers so many
@@ -99,6 +103,8 @@ pub struct ProducerConfig {
     /// Whether asking for a topic may create it, where brokers allow that
     /// (`allow.auto.create.topics`). Default true.
     pub allow_auto_create_topics: bool,
+    /// How to log in (`security.protocol`, `sasl.*`). Default: not at all.
+    pub sasl: Option<SaslConfig>,
     /// Largest answer accepted, in bytes (`receive.message.max.bytes`). Default 100 MB.
     pub response_size_max: usize,
 }
@@ -149,6 +155,7 @@ impl ProducerConfig {
             metadata_max_age: Duration::from_secs(300),
             metadata_max_idle: Duration::from_secs(300),
             allow_auto_create_topics: true,
+            sasl: None,
             response_size_max: 100_000_000,
         }
     }
@@ -263,6 +270,51 @@ impl fmt::Display for Acks {
             Self::One => "1",
             Self::All => "all",
         })
+    }
+}
+
+/// How to log in to brokers.
+///
+/// ```
+/// use ottla::producer::{ProducerConfig, SaslConfig};
+/// use ottla::sasl::{SaslMechanism, Secret};
+///
+/// let password = Secret::new("pencil");
+/// let mut config = ProducerConfig::new(["localhost:9092"])?;
+/// config.sasl = Some(SaslConfig::new(SaslMechanism::ScramSha256, Secret::new("user"), password)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SaslConfig {
+    /// Which exchange (`sasl.mechanism`).
+    pub mechanism: SaslMechanism,
+    /// Who logs in (`sasl.username`, `sasl.password`). Asked at every login.
+    pub credentials: Arc<dyn CredentialProvider>,
+    /// Shared by the clones.
+    pub(super) salted: SaltedPasswords,
+}
+
+impl SaslConfig {
+    /// A login with this user and password, always.
+    ///
+    /// # Errors
+    ///
+    /// `EmptyCredential` or `NulInCredential`.
+    pub fn new(
+        mechanism: SaslMechanism,
+        username: Secret,
+        password: Secret,
+    ) -> Result<Self, SaslError> {
+        let credentials = Credentials::new(username, password)?;
+        Ok(Self::with_provider(mechanism, Arc::new(credentials)))
+    }
+
+    /// A login with whatever the provider says at the time.
+    pub fn with_provider(
+        mechanism: SaslMechanism,
+        credentials: Arc<dyn CredentialProvider>,
+    ) -> Self {
+        Self { mechanism, credentials, salted: SaltedPasswords::default() }
     }
 }
 

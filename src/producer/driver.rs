@@ -6,16 +6,18 @@
 use super::accumulator::Clock;
 use super::completion::BatchCompletion;
 use super::config::ProducerConfig;
-use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice};
+use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice, Seeds};
 use super::net::{self, NetEvent, Outgoing};
 use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use crate::protocol::{Codec, Compression};
+use crate::sasl::SaltedPassword;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -42,6 +44,7 @@ pub(super) enum Command {
 enum Event {
     Net(ConnectionId, NetEvent),
     Sealed(BatchRef, SealedBatch),
+    Derived(ConnectionId, SaltedPassword),
 }
 
 #[derive(Debug)]
@@ -153,6 +156,13 @@ impl Driver {
                     }
                 }
                 Action::Close { connection } => drop(self.connections.remove(&connection)),
+                Action::Derive { connection, derivation, salted } => {
+                    let report = self.report.clone();
+                    drop(tokio::task::spawn_blocking(move || {
+                        // The driver may have ended before the login.
+                        let _ = report.send(Event::Derived(connection, salted.derive(&derivation)));
+                    }));
+                }
                 Action::Seal { batch, builder, compression } => {
                     self.seal(batch, builder, compression);
                 }
@@ -191,6 +201,9 @@ impl Driver {
                 self.engine.handle_disconnected(now, connection, error.to_string().into());
             }
             Event::Sealed(batch, sealed) => self.engine.handle_sealed(now, batch, sealed),
+            Event::Derived(connection, salted) => {
+                self.engine.handle_derived(now, connection, &salted);
+            }
         }
     }
 
@@ -267,6 +280,15 @@ impl Clock for SystemClock {
 
 pub(super) fn now() -> Instant {
     SystemClock.instant()
+}
+
+/// Seeds that nobody knows.
+pub(super) fn seeds() -> io::Result<Seeds> {
+    let (mut random, mut nonces) = ([0; 8], [0; 32]);
+    for seed in [&mut random[..], &mut nonces] {
+        getrandom::fill(seed).map_err(io::Error::other)?;
+    }
+    Ok(Seeds { random: u64::from_ne_bytes(random), nonces })
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -1,4 +1,4 @@
-//! The first words on a connection: which versions both sides speak.
+//! The first words on a connection: which versions both sides speak, then the login, if there is one.
 //!
 //! ApiVersions comes first on every connection, not once per broker: the broker may have been
 //! upgraded since, or rolled back. One that does not know our version of it says so in version 0,
@@ -6,16 +6,29 @@
 //!
 //! Sources: KIP-35, KIP-511; Redpanda answers with its full list at once.
 
+use super::login::{Login, LoginError, Progress};
+use super::versions::{NoCommonVersion, Versions};
 use crate::protocol::messages::api_versions::{self, ApiVersionsResponse};
 use crate::protocol::messages::{ApiKey, RequestHeader};
 use crate::protocol::{DecodeError, ErrorCode};
+use crate::sasl::{Derivation, SaltedPassword};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// A handshake under way.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// Version of the ApiVersions request that is out.
-    tried: i16,
+    phase: Phase,
+    /// What follows when the versions are known.
+    login: Option<Login>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// An ApiVersions request of this version is out.
+    Versions { tried: i16 },
+    /// The login goes on.
+    Login { versions: Versions, login: Login },
 }
 
 /// What comes next.
@@ -23,8 +36,10 @@ pub(super) struct Handshake {
 pub(super) enum Step {
     /// Another request.
     Ask,
-    /// The connection is ready for use.
-    Ready(Versions),
+    /// A key, for [`Handshake::derived`].
+    Derive(Derivation),
+    /// The connection is ready for use. The login is good for so long; for ever, if `None`.
+    Ready(Versions, Option<Duration>),
 }
 
 /// A peer that cannot be talked to.
@@ -35,84 +50,96 @@ pub(crate) enum HandshakeError {
     Decode(#[from] DecodeError),
     #[error("the broker answered ApiVersions with {0}")]
     Refused(ErrorCode),
-    #[error("the broker speaks no version of {0} that ottla speaks")]
-    NoCommonVersion(ApiKey),
+    #[error(transparent)]
+    NoCommonVersion(#[from] NoCommonVersion),
+    #[error(transparent)]
+    Login(#[from] LoginError),
 }
 
 impl Handshake {
-    pub(super) const fn new() -> Self {
-        Self { tried: *api_versions::VERSIONS.end() }
+    pub(super) const fn new(login: Option<Login>) -> Self {
+        Self { phase: Phase::Versions { tried: *api_versions::VERSIONS.end() }, login }
     }
 
     /// A handshake that begins with the version that every broker knows: some hang up on a newer
     /// one instead of refusing it.
-    pub(super) const fn humble() -> Self {
-        Self { tried: 0 }
+    pub(super) const fn humble(login: Option<Login>) -> Self {
+        Self { phase: Phase::Versions { tried: 0 }, login }
     }
 
-    /// The request to send now.
-    pub(super) fn request(&self, correlation_id: i32, client_id: &str) -> Vec<Bytes> {
-        let api = ApiKey::ApiVersions;
-        api_versions::request(RequestHeader { api, version: self.tried, correlation_id, client_id })
+    /// Whether the first part of it is over.
+    pub(super) const fn knows_versions(&self) -> bool {
+        matches!(self.phase, Phase::Login { .. })
     }
 
-    /// Takes in the body of the answer.
-    pub(super) fn answered(&mut self, body: &Bytes) -> Result<Step, HandshakeError> {
-        let answer = ApiVersionsResponse::decode(self.tried, body)?;
+    /// The API and the version of the request that is due.
+    pub(super) fn next(&self) -> Result<(ApiKey, i16), HandshakeError> {
+        match &self.phase {
+            Phase::Versions { tried } => Ok((ApiKey::ApiVersions, *tried)),
+            Phase::Login { versions, login } => Ok(login.next(versions)?),
+        }
+    }
+
+    /// The request that is due, under a header for what [`next`](Self::next) says. `None` while a
+    /// key is waited for.
+    pub(super) fn request(&self, header: RequestHeader<'_>) -> Option<Vec<Bytes>> {
+        match &self.phase {
+            Phase::Versions { .. } => Some(api_versions::request(header)),
+            Phase::Login { login, .. } => login.request(header),
+        }
+    }
+
+    /// Takes in the body of the answer to a request of this version.
+    pub(super) fn answered(&mut self, version: i16, body: &Bytes) -> Result<Step, HandshakeError> {
+        match &mut self.phase {
+            Phase::Versions { tried } => {
+                debug_assert_eq!(*tried, version, "one request at a time");
+                self.on_versions(version, body)
+            }
+            Phase::Login { versions, login } => Ok(match login.answered(version, body)? {
+                Progress::Ask => Step::Ask,
+                Progress::Derive(derivation) => Step::Derive(derivation),
+                Progress::Done(lifetime) => Step::Ready(*versions, lifetime),
+            }),
+        }
+    }
+
+    fn on_versions(&mut self, tried: i16, body: &Bytes) -> Result<Step, HandshakeError> {
+        let answer = ApiVersionsResponse::decode(tried, body)?;
         let offered = answer.ranges.iter().find(|(key, _)| *key == ApiKey::ApiVersions as i16);
         match answer.error {
-            ErrorCode::NONE => Ok(Step::Ready(Versions::new(answer)?)),
+            ErrorCode::NONE => self.on_common(answer),
             // A list of everything needs no second question.
-            ErrorCode::UNSUPPORTED_VERSION if answer.ranges.len() > 1 => {
-                Ok(Step::Ready(Versions::new(answer)?))
-            }
-            ErrorCode::UNSUPPORTED_VERSION | ErrorCode::INVALID_REQUEST if self.tried > 0 => {
+            ErrorCode::UNSUPPORTED_VERSION if answer.ranges.len() > 1 => self.on_common(answer),
+            ErrorCode::UNSUPPORTED_VERSION | ErrorCode::INVALID_REQUEST if tried > 0 => {
                 let lower = offered.map_or(0, |(_, range)| *range.end());
-                if lower >= self.tried || lower < 0 {
+                if lower >= tried || lower < 0 {
                     return Err(HandshakeError::Refused(answer.error));
                 }
-                self.tried = lower;
+                self.phase = Phase::Versions { tried: lower };
                 Ok(Step::Ask)
             }
             code => Err(HandshakeError::Refused(code)),
         }
     }
-}
 
-/// What a broker speaks, of what ottla calls.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Versions {
-    /// By place in [`ApiKey::ALL`].
-    ranges: [Option<(i16, i16)>; ApiKey::ALL.len()],
-}
-
-impl Versions {
-    fn new(answer: ApiVersionsResponse) -> Result<Self, HandshakeError> {
-        let mut ranges = [None; ApiKey::ALL.len()];
-        for (key, range) in answer.ranges {
-            if let Some(place) = ApiKey::ALL.iter().position(|api| *api as i16 == key) {
-                ranges[place] = Some((*range.start(), *range.end()));
+    fn on_common(&mut self, answer: ApiVersionsResponse) -> Result<Step, HandshakeError> {
+        let versions = Versions::new(answer.ranges)?;
+        match self.login.take() {
+            Some(login) => {
+                self.phase = Phase::Login { versions, login };
+                Ok(Step::Ask)
             }
+            None => Ok(Step::Ready(versions, None)),
         }
-        let versions = Self { ranges };
-        for api in [ApiKey::Metadata, ApiKey::Produce] {
-            versions.choose(api).ok_or(HandshakeError::NoCommonVersion(api))?;
-        }
-        Ok(versions)
     }
 
-    /// The highest version of `api` that both sides speak.
-    pub(super) fn choose(&self, api: ApiKey) -> Option<i16> {
-        self.choose_within(api, i16::MAX)
-    }
-
-    /// The highest version of `api` that both sides speak and that is not above `cap`.
-    pub(super) fn choose_within(&self, api: ApiKey, cap: i16) -> Option<i16> {
-        let place = ApiKey::ALL.iter().position(|known| *known == api)?;
-        let (theirs_min, theirs_max) = self.ranges[place]?;
-        let ours = api.versions();
-        let version = theirs_max.min(*ours.end()).min(cap);
-        (version >= *ours.start() && version >= theirs_min).then_some(version)
+    /// Takes in the key that was asked for: there is a request again.
+    pub(super) fn derived(&mut self, salted: &SaltedPassword) -> Result<(), HandshakeError> {
+        match &mut self.phase {
+            Phase::Versions { .. } => Err(LoginError::OutOfOrder.into()),
+            Phase::Login { login, .. } => Ok(login.derived(salted)?),
+        }
     }
 }
 
@@ -144,7 +171,9 @@ mod tests {
 
     /// The version that is asked with.
     fn asked(handshake: &Handshake) -> i16 {
-        let mut frame = Bytes::from(handshake.request(5, "me").concat()).slice(4..);
+        let (api, version) = handshake.next().unwrap();
+        let header = RequestHeader { api, version, correlation_id: 5, client_id: "me" };
+        let mut frame = Bytes::from(handshake.request(header).unwrap().concat()).slice(4..);
         let header = decode_request_header_from_buffer(&mut frame).unwrap();
         assert_eq!((header.request_api_key, header.correlation_id), (18, 5));
         let request = ApiVersionsRequest::decode(&mut frame, header.request_api_version).unwrap();
@@ -153,10 +182,15 @@ mod tests {
         header.request_api_version
     }
 
+    fn answered(handshake: &mut Handshake, body: &Bytes) -> Result<Step, HandshakeError> {
+        let (_, version) = handshake.next().unwrap();
+        handshake.answered(version, body)
+    }
+
     fn versions(step: Step) -> Versions {
         match step {
-            Step::Ready(versions) => versions,
-            Step::Ask => panic!("another question"),
+            Step::Ready(versions, _) => versions,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -164,11 +198,11 @@ mod tests {
 
     #[test]
     fn a_broker_that_knows_our_version_is_asked_once() {
-        let mut handshake = Handshake::new();
+        let mut handshake = Handshake::new(None);
         let version = asked(&handshake);
         assert_eq!(version, 4);
         let body = answer(version, ErrorCode::NONE, &everything(4));
-        let versions = versions(handshake.answered(&body).unwrap());
+        let versions = versions(answered(&mut handshake, &body).unwrap());
         assert_eq!(versions.choose(ApiKey::Produce), Some(7));
         assert_eq!(versions.choose(ApiKey::Metadata), Some(8));
         assert_eq!(versions.choose(ApiKey::InitProducerId), None);
@@ -176,35 +210,35 @@ mod tests {
 
     #[test]
     fn a_full_list_beside_the_refusal_needs_no_second_question() {
-        let mut handshake = Handshake::new();
+        let mut handshake = Handshake::new(None);
         let body = answer(0, UNSUPPORTED, &everything(3));
-        let versions = versions(handshake.answered(&body).unwrap());
+        let versions = versions(answered(&mut handshake, &body).unwrap());
         assert_eq!(versions.choose(ApiKey::Produce), Some(7));
     }
 
     #[test]
     fn a_broker_that_lists_only_api_versions_is_asked_again_in_its_version() {
-        let mut handshake = Handshake::new();
-        let step = handshake.answered(&answer(0, UNSUPPORTED, &[(18, 0, 2)])).unwrap();
+        let mut handshake = Handshake::new(None);
+        let step = answered(&mut handshake, &answer(0, UNSUPPORTED, &[(18, 0, 2)])).unwrap();
         assert!(matches!(step, Step::Ask));
         assert_eq!(asked(&handshake), 2);
         let body = answer(2, ErrorCode::NONE, &everything(2));
-        versions(handshake.answered(&body).unwrap());
+        versions(answered(&mut handshake, &body).unwrap());
     }
 
     #[test]
     fn a_broker_that_lists_nothing_is_asked_again_in_version_0() {
-        let mut handshake = Handshake::new();
-        assert!(matches!(handshake.answered(&answer(0, UNSUPPORTED, &[])), Ok(Step::Ask)));
+        let mut handshake = Handshake::new(None);
+        assert!(matches!(answered(&mut handshake, &answer(0, UNSUPPORTED, &[])), Ok(Step::Ask)));
         assert_eq!(asked(&handshake), 0);
-        versions(handshake.answered(&answer(0, ErrorCode::NONE, &everything(0))).unwrap());
+        versions(answered(&mut handshake, &answer(0, ErrorCode::NONE, &everything(0))).unwrap());
     }
 
     #[test]
     fn a_broker_that_dislikes_our_name_is_asked_again_without_it() {
-        let mut handshake = Handshake::new();
+        let mut handshake = Handshake::new(None);
         let body = answer(4, ErrorCode::INVALID_REQUEST, &[]);
-        assert!(matches!(handshake.answered(&body), Ok(Step::Ask)));
+        assert!(matches!(answered(&mut handshake, &body), Ok(Step::Ask)));
         assert_eq!(asked(&handshake), 0);
     }
 
@@ -214,16 +248,16 @@ mod tests {
             [&[][..], &[(18, 0, 4)], &[(18, 0, 3)], &[(18, 0, 1)], &[(18, 0, -1)], &[(3, 0, 9)]];
         for first in lists {
             for second in lists {
-                let mut handshake = Handshake::new();
+                let mut handshake = Handshake::new(None);
                 let mut tried = asked(&handshake) + 1;
                 let mut answers = [first, second].into_iter().cycle();
                 loop {
                     assert!(asked(&handshake) < tried, "each question is lower than the last");
                     tried = asked(&handshake);
                     let body = answer(0, UNSUPPORTED, answers.next().unwrap());
-                    match handshake.answered(&body) {
+                    match answered(&mut handshake, &body) {
                         Ok(Step::Ask) => {}
-                        Ok(Step::Ready(_)) => panic!("nothing was offered"),
+                        Ok(other) => panic!("{other:?}: nothing was offered"),
                         Err(error) => {
                             assert!(matches!(error, HandshakeError::Refused(UNSUPPORTED)));
                             break;
@@ -236,41 +270,15 @@ mod tests {
 
     #[test]
     fn a_refusal_of_version_0_and_other_errors_are_final() {
-        let mut handshake = Handshake { tried: 0 };
-        let error = handshake.answered(&answer(0, UNSUPPORTED, &[])).unwrap_err();
+        let mut handshake = Handshake::humble(None);
+        let error = answered(&mut handshake, &answer(0, UNSUPPORTED, &[])).unwrap_err();
         assert!(matches!(error, HandshakeError::Refused(UNSUPPORTED)));
-        let mut handshake = Handshake::new();
+        let mut handshake = Handshake::new(None);
         let body = answer(4, ErrorCode::CLUSTER_AUTHORIZATION_FAILED, &[]);
-        let error = handshake.answered(&body).unwrap_err();
+        let error = answered(&mut handshake, &body).unwrap_err();
         assert!(error.to_string().contains("CLUSTER_AUTHORIZATION_FAILED"), "{error}");
-        let error = Handshake::new().answered(&Bytes::from_static(b"HTTP/1.1")).unwrap_err();
+        let error =
+            answered(&mut Handshake::new(None), &Bytes::from_static(b"HTTP/1.1")).unwrap_err();
         assert!(matches!(error, HandshakeError::Decode(_)));
-    }
-
-    #[test]
-    fn a_broker_without_a_version_in_common_is_named_with_the_api() {
-        for (ranges, api) in [
-            (vec![(0, 3, 9)], ApiKey::Metadata),
-            (vec![(0, 0, 2), (3, 0, 9)], ApiKey::Produce),
-            (vec![(0, 99, 100), (3, 0, 9)], ApiKey::Produce),
-            (vec![(0, 7, 3), (3, 0, 9)], ApiKey::Produce),
-        ] {
-            let mut handshake = Handshake::new();
-            let error = handshake.answered(&answer(4, ErrorCode::NONE, &ranges)).unwrap_err();
-            assert!(
-                matches!(error, HandshakeError::NoCommonVersion(missing) if missing == api),
-                "{ranges:?}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_highest_common_version_is_chosen_within_a_cap() {
-        let body = answer(4, ErrorCode::NONE, &[(0, 3, 99), (3, 2, 2)]);
-        let versions = versions(Handshake::new().answered(&body).unwrap());
-        assert_eq!(versions.choose(ApiKey::Produce), Some(13));
-        assert_eq!(versions.choose_within(ApiKey::Produce, 12), Some(12));
-        assert_eq!(versions.choose_within(ApiKey::Produce, 2), None);
-        assert_eq!(versions.choose(ApiKey::Metadata), Some(2));
     }
 }

@@ -37,7 +37,7 @@ mod partitioner;
 pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
 
 pub mod config;
-pub use config::{Acks, Address, ConfigError, ProducerConfig};
+pub use config::{Acks, Address, ConfigError, ProducerConfig, SaslConfig};
 
 pub mod properties;
 pub use properties::{Properties, PropertyError, PropertyNote};
@@ -60,6 +60,10 @@ mod sequencer;
 mod cluster;
 
 mod in_flight;
+
+mod versions;
+
+mod login;
 
 mod handshake;
 

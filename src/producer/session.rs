@@ -3,23 +3,29 @@
 //! The start-up probe, topic creation and reading back ask seldom and in turn; they share the
 //! handshake and the sockets of the producer, and none of its queues.
 
-use super::config::Address;
-use super::handshake::{Handshake, HandshakeError, Step, Versions};
+use super::config::{Address, ProducerConfig, SaslConfig};
+use super::driver;
+use super::handshake::{Handshake, HandshakeError, Step};
+use super::login::{Login, LoginError, Nonces, Progress};
 use super::net::{Exchange, NetError};
+use super::versions::Versions;
 use crate::protocol::DecodeError;
 use crate::protocol::messages::{self, ApiKey, RequestHeader};
+use crate::sasl::{Derivation, SaltedPassword};
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
+
+/// A login is renewed after this part of its lifetime, in percent.
+const RENEWED_AFTER: u32 = 90;
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    address: Address,
-    exchange: Exchange,
+    wire: Wire,
     versions: Versions,
-    client_id: String,
-    next_correlation_id: i32,
-    patience: Duration,
+    /// When the login is renewed, if it has an end.
+    renew_at: Option<Instant>,
+    config: SessionConfig,
 }
 
 /// How to open sessions.
@@ -29,6 +35,42 @@ pub(crate) struct SessionConfig {
     /// For the connection's set-up, and for each answer.
     pub(crate) patience: Duration,
     pub(crate) response_size_max: usize,
+    pub(crate) sasl: Option<SaslConfig>,
+}
+
+impl SessionConfig {
+    /// As a producer of these settings connects.
+    pub(crate) fn of(config: &ProducerConfig) -> Self {
+        Self {
+            client_id: config.client_id.clone(),
+            patience: config.connection_setup_timeout,
+            response_size_max: config.response_size_max,
+            sasl: config.sasl.clone(),
+        }
+    }
+
+    fn log_in(&self) -> Result<Option<Login>, LoginError> {
+        let Some(sasl) = &self.sasl else { return Ok(None) };
+        let seeds = driver::seeds();
+        let seeds = seeds.map_err(|error| LoginError::NoRandomness(error.to_string()))?;
+        Ok(Some(Login::new(sasl, &mut Nonces::new(seeds.nonces))?))
+    }
+
+    /// Runs a derivation where its time harms nobody.
+    async fn derive(&self, derivation: Derivation) -> Result<SaltedPassword, LoginError> {
+        let salted = self.sasl.as_ref().map(|sasl| sasl.salted.clone()).unwrap_or_default();
+        let derived = tokio::task::spawn_blocking(move || salted.derive(&derivation)).await;
+        // Only of a runtime that ends.
+        derived.map_err(|_| LoginError::OutOfOrder)
+    }
+}
+
+/// Requests and their answers, in turn.
+#[derive(Debug)]
+struct Wire {
+    address: Address,
+    exchange: Exchange,
+    next_correlation_id: i32,
 }
 
 /// What is asked, and how.
@@ -70,6 +112,8 @@ pub(crate) enum SessionError {
     ConnectTimeout { address: Address, patience: Duration },
     #[error("{address}: {cause}")]
     Handshake { address: Address, cause: HandshakeError },
+    #[error("{address}: {cause}")]
+    Login { address: Address, cause: LoginError },
     #[error("{address}: the answer to {api} makes no sense: {cause}")]
     Decode { address: Address, api: ApiKey, cause: DecodeError },
     #[error("{address} speaks no version of {api} that ottla speaks")]
@@ -103,20 +147,14 @@ impl Session {
         address: &Address,
         config: &SessionConfig,
     ) -> Result<Self, SessionError> {
-        let SessionConfig { client_id, patience, response_size_max } = config.clone();
-        let connecting = timeout(patience, Exchange::connect(address, response_size_max));
-        let mut exchange = connecting
+        let patience = config.patience;
+        let connecting = timeout(patience, Exchange::connect(address, config.response_size_max));
+        let exchange = connecting
             .await
             .map_err(|_| SessionError::ConnectTimeout { address: address.clone(), patience })??;
-        let versions = timeout(patience, shake_hands(&mut exchange, address, &client_id))
-            .await
-            .map_err(|_| SessionError::Timeout {
-            address: address.clone(),
-            api: ApiKey::ApiVersions,
-            patience,
-        })??;
-        let address = address.clone();
-        Ok(Self { address, exchange, versions, client_id, next_correlation_id: 0, patience })
+        let mut wire = Wire { address: address.clone(), exchange, next_correlation_id: 0 };
+        let (versions, lifetime) = shake_hands(&mut wire, config).await?;
+        Ok(Self { wire, versions, renew_at: renew_at(lifetime), config: config.clone() })
     }
 
     /// Sends the request that `encode` makes, in the highest version that both sides speak, and has
@@ -127,55 +165,95 @@ impl Session {
         encode: impl FnOnce(RequestHeader<'_>) -> Vec<Bytes>,
         decode: impl FnOnce(i16, &Bytes) -> Result<T, DecodeError>,
     ) -> Result<T, SessionError> {
+        if self.renew_at.is_some_and(|at| at <= driver::now()) {
+            let lifetime = renew_login(&mut self.wire, &self.config, self.versions).await?;
+            self.renew_at = renew_at(lifetime);
+        }
         let Question { api, cap, wait } = question;
-        let no_version = || SessionError::NoCommonVersion { address: self.address.clone(), api };
+        let address = &self.wire.address;
+        let no_version = || SessionError::NoCommonVersion { address: address.clone(), api };
         let version = self.versions.choose_within(api, cap).ok_or_else(no_version)?;
+        let patience = self.config.patience + wait;
+        let asking = self.wire.ask((api, version), &self.config.client_id, patience, encode);
+        let body = asking.await?;
+        decode(version, &body).map_err(|cause| self.wire.nonsense(api, cause))
+    }
+}
+
+fn renew_at(lifetime: Option<Duration>) -> Option<Instant> {
+    lifetime.map(|lifetime| driver::now() + lifetime * RENEWED_AFTER / 100)
+}
+
+impl Wire {
+    /// Sends what `encode` makes, and returns the body of the answer.
+    async fn ask(
+        &mut self,
+        (api, version): (ApiKey, i16),
+        client_id: &str,
+        patience: Duration,
+        encode: impl FnOnce(RequestHeader<'_>) -> Vec<Bytes>,
+    ) -> Result<Bytes, SessionError> {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = correlation_id.checked_add(1).unwrap_or(0);
-        let header = RequestHeader { api, version, correlation_id, client_id: &self.client_id };
-        let patience = self.patience + wait;
+        let header = RequestHeader { api, version, correlation_id, client_id };
         let answer = timeout(patience, self.exchange.ask(encode(header))).await;
-        let frame = answer.map_err(|_| SessionError::Timeout {
-            address: self.address.clone(),
-            api,
-            patience,
-        })??;
-        answer_body(&frame, api, version, correlation_id)
-            .and_then(|body| decode(version, &body))
-            .map_err(|cause| SessionError::Decode { address: self.address.clone(), api, cause })
+        let timed_out = |_| SessionError::Timeout { address: self.address.clone(), api, patience };
+        let frame = answer.map_err(timed_out)??;
+        let due = messages::correlation_id(&frame).and_then(|id| match id == correlation_id {
+            true => messages::response_body(api, version, &frame),
+            false => Err(DecodeError { what: "correlation id", offset: 0 }),
+        });
+        due.map_err(|cause| self.nonsense(api, cause))
+    }
+
+    fn nonsense(&self, api: ApiKey, cause: DecodeError) -> SessionError {
+        SessionError::Decode { address: self.address.clone(), api, cause }
     }
 }
 
 async fn shake_hands(
-    exchange: &mut Exchange,
-    address: &Address,
-    client_id: &str,
-) -> Result<Versions, SessionError> {
-    let api = ApiKey::ApiVersions;
-    let mut handshake = Handshake::new();
+    wire: &mut Wire,
+    config: &SessionConfig,
+) -> Result<(Versions, Option<Duration>), SessionError> {
+    let address = wire.address.clone();
+    let refused = |cause| SessionError::Handshake { address: address.clone(), cause };
+    let login = config.log_in().map_err(|cause| refused(cause.into()))?;
+    let mut handshake = Handshake::new(login);
     loop {
-        let frame = exchange.ask(handshake.request(0, client_id)).await?;
-        let body = answer_body(&frame, api, 0, 0).map_err(|cause| SessionError::Decode {
-            address: address.clone(),
-            api,
-            cause,
-        })?;
-        match handshake.answered(&body) {
-            Ok(Step::Ready(versions)) => return Ok(versions),
-            Ok(Step::Ask) => {}
-            Err(cause) => return Err(SessionError::Handshake { address: address.clone(), cause }),
+        let (api, version) = handshake.next().map_err(refused)?;
+        let request = |header: RequestHeader<'_>| handshake.request(header).unwrap_or_default();
+        let body = wire.ask((api, version), &config.client_id, config.patience, request).await?;
+        match handshake.answered(version, &body).map_err(refused)? {
+            Step::Ready(versions, lifetime) => return Ok((versions, lifetime)),
+            Step::Ask => {}
+            Step::Derive(derivation) => {
+                let salted = config.derive(derivation).await;
+                let salted = salted.map_err(|cause| refused(cause.into()))?;
+                handshake.derived(&salted).map_err(refused)?;
+            }
         }
     }
 }
 
-fn answer_body(
-    frame: &Bytes,
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
-) -> Result<Bytes, DecodeError> {
-    if messages::correlation_id(frame)? != correlation_id {
-        return Err(DecodeError { what: "correlation id", offset: 0 });
+async fn renew_login(
+    wire: &mut Wire,
+    config: &SessionConfig,
+    versions: Versions,
+) -> Result<Option<Duration>, SessionError> {
+    let address = wire.address.clone();
+    let refused = |cause| SessionError::Login { address: address.clone(), cause };
+    let Some(mut login) = config.log_in().map_err(refused)? else { return Ok(None) };
+    loop {
+        let (api, version) = login.next(&versions).map_err(refused)?;
+        let request = |header: RequestHeader<'_>| login.request(header).unwrap_or_default();
+        let body = wire.ask((api, version), &config.client_id, config.patience, request).await?;
+        match login.answered(version, &body).map_err(refused)? {
+            Progress::Done(lifetime) => return Ok(lifetime),
+            Progress::Ask => {}
+            Progress::Derive(derivation) => {
+                let salted = config.derive(derivation).await.map_err(refused)?;
+                login.derived(&salted).map_err(refused)?;
+            }
+        }
     }
-    messages::response_body(api, version, frame)
 }

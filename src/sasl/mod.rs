@@ -20,9 +20,13 @@ mod plain;
 mod scram;
 pub use scram::{Derivation, SaltedPassword};
 
+mod salted;
+pub use salted::SaltedPasswords;
+
 mod secret;
 pub use secret::Secret;
 
+use bytes::Bytes;
 use plain::Plain;
 use scram::{Hash, Scram};
 use std::fmt;
@@ -136,6 +140,11 @@ impl Message {
     /// The bytes, for the broker.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes, for a socket, without a copy that nobody would overwrite.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self.0)
     }
 }
 

@@ -106,7 +106,7 @@ impl fmt::Debug for Derivation {
 }
 
 /// What a [`Derivation`] comes to. As good as the password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SaltedPassword(Key);
 
 impl fmt::Debug for SaltedPassword {
@@ -272,7 +272,7 @@ fn escape(name: &str) -> Zeroizing<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::tests::credentials;
     use super::super::{Exchange, SaslMechanism};
     use super::*;
@@ -407,14 +407,17 @@ mod tests {
         assert_eq!(plain.derived(&derivation.run()).unwrap_err(), OUT_OF_ORDER);
     }
 
-    #[test]
-    fn equal_derivations_are_equal_and_show_nothing() {
-        let derivation = |password: &str, salt: u8| Derivation {
+    pub(in crate::sasl) fn derivation(password: &str, salt: u8) -> Derivation {
+        Derivation {
             hash: Hash::Sha256,
             password: Secret::new(password),
             salt: vec![salt; 4],
             iterations: 4096,
-        };
+        }
+    }
+
+    #[test]
+    fn equal_derivations_are_equal_and_show_nothing() {
         assert_eq!(derivation("a", 1), derivation("a", 1));
         assert_ne!(derivation("a", 1), derivation("b", 1));
         assert_ne!(derivation("a", 1), derivation("a", 2));

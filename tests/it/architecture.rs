@@ -31,6 +31,8 @@ const PRODUCER: &[&str] = &[
     "sequencer",
     "cluster",
     "in_flight",
+    "versions",
+    "login",
     "handshake",
     "verdict",
     "meters",

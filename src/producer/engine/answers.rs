@@ -41,7 +41,7 @@ impl Engine {
         answer: Answer,
     ) -> Result<(), DecodeError> {
         match answer.request {
-            Request::ApiVersions => Ok(()),
+            Request::Handshake { .. } => Ok(()),
             Request::Metadata { version } => self
                 .on_metadata(now, version, &answer.body)
                 .inspect_err(|_| self.cluster.refresh.on_lost(now)),

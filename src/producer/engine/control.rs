@@ -35,6 +35,9 @@ impl Engine {
             }
             return;
         }
+        if !self.control.takes_requests(now) {
+            return;
+        }
         if metadata_due {
             self.ask_for_metadata(now);
         }
@@ -263,7 +266,7 @@ impl Engine {
         self.notice(Notice::Disconnected { address, cause: cause.clone() });
         for sent in lost {
             match sent.request {
-                Request::ApiVersions => {}
+                Request::Handshake { .. } => {}
                 Request::Metadata { .. } => self.cluster.refresh.on_lost(now),
                 Request::InitProducerId { .. } => self.sequencer.on_refused(),
                 Request::Produce { batches, .. } => self.on_unanswered(now, &batches, &cause),

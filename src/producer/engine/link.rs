@@ -1,10 +1,14 @@
 //! One connection to one broker, over its lives: dialling, handshake, requests, loss, and again.
 //!
 //! ```text
-//! Down --open--> Dialling --connected--> Shaking --versions--> Up
-//!   ^               |                       |                  |
-//!   +---------------+----- lost, timed out -+------------------+   (then a pause, longer each time)
+//! Down --open--> Dialling --connected--> Shaking --versions, login--> Up <--renewed-- Renewing
+//!   ^               |                       |                         | --login due--> |
+//!   +---------------+----- lost, timed out -+-------------------------+----------------+
+//!                                                      (then a pause, longer each time)
 //! ```
+//!
+//! A login that is good for a while is renewed on the same connection before it ends (KIP-368):
+//! nothing new is sent, what is out is answered, then the login is done over.
 //!
 //! Decides when a connection may be tried again and which answer belongs to which request. What is
 //! asked for, and why, is the engine's.
@@ -12,12 +16,15 @@
 use super::super::backoff::Backoff;
 use super::super::completion::Cause;
 use super::super::config::Address;
-use super::super::handshake::{Handshake, HandshakeError, Step, Versions};
+use super::super::handshake::{Handshake, HandshakeError, Step};
 use super::super::in_flight::{InFlight, OutOfOrder, Sent};
+use super::super::login::{Login, LoginError, Progress as LoginProgress};
 use super::super::partitioner::Random;
+use super::super::versions::Versions;
 use super::partition::BatchRef;
 use crate::protocol::DecodeError;
 use crate::protocol::messages::{self, ApiKey, RequestHeader};
+use crate::sasl::{Derivation, SaltedPassword};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -33,16 +40,27 @@ pub(in crate::producer) struct ConnectionId(pub(in crate::producer) u64);
 /// What is out on a link.
 #[derive(Debug)]
 pub(super) enum Request {
-    ApiVersions,
-    Metadata { version: i16 },
-    InitProducerId { version: i16 },
-    Produce { version: i16, batches: Vec<BatchRef> },
+    /// One of the handshake's, or of a login's that is renewed.
+    Handshake {
+        api: ApiKey,
+        version: i16,
+    },
+    Metadata {
+        version: i16,
+    },
+    InitProducerId {
+        version: i16,
+    },
+    Produce {
+        version: i16,
+        batches: Vec<BatchRef>,
+    },
 }
 
 impl Request {
     pub(super) const fn api(&self) -> ApiKey {
         match self {
-            Self::ApiVersions => ApiKey::ApiVersions,
+            Self::Handshake { api, .. } => *api,
             Self::Metadata { .. } => ApiKey::Metadata,
             Self::InitProducerId { .. } => ApiKey::InitProducerId,
             Self::Produce { .. } => ApiKey::Produce,
@@ -51,9 +69,8 @@ impl Request {
 
     const fn version(&self) -> i16 {
         match self {
-            // Its response header has no tags in any version.
-            Self::ApiVersions => 0,
-            Self::Metadata { version }
+            Self::Handshake { version, .. }
+            | Self::Metadata { version }
             | Self::InitProducerId { version }
             | Self::Produce { version, .. } => *version,
         }
@@ -84,7 +101,8 @@ enum Phase {
     Down,
     Dialling { connection: ConnectionId, deadline: Instant },
     Shaking { connection: ConnectionId, deadline: Instant, handshake: Handshake },
-    Up { connection: ConnectionId, versions: Versions },
+    Up { connection: ConnectionId, versions: Versions, renew_at: Option<Instant> },
+    Renewing { connection: ConnectionId, deadline: Instant, versions: Versions, login: Login },
 }
 
 /// An answer, with the request it belongs to.
@@ -98,10 +116,14 @@ pub(super) struct Answer {
 /// What a frame brought.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// The next question of the handshake.
+    /// The next question of the handshake, or of a login.
     Transmit(Vec<Bytes>),
-    /// The handshake is over.
-    Up,
+    /// A login waits for this key.
+    Derive(Derivation),
+    /// The handshake is over. The login is good for so long; for ever, if `None`.
+    Up(Option<Duration>),
+    /// The login is good for so long again.
+    Renewed(Option<Duration>),
     Answer(Answer),
 }
 
@@ -114,6 +136,8 @@ pub(super) enum LinkError {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Login(#[from] LoginError),
     #[error("it spoke before it was spoken to")]
     Unasked,
 }
@@ -144,15 +168,41 @@ impl Link {
         self.phase = Phase::Dialling { connection, deadline };
     }
 
-    /// The connection stands: the first request of the handshake.
-    pub(super) fn on_connected(&mut self, now: Instant, client_id: &str) -> Option<Vec<Bytes>> {
-        let Phase::Dialling { connection, deadline } = self.phase else { return None };
+    /// The connection stands: the first request of the handshake, of which `login` is a part.
+    pub(super) fn on_connected(
+        &mut self,
+        now: Instant,
+        client_id: &str,
+        login: Option<Login>,
+    ) -> Result<Option<Vec<Bytes>>, LinkError> {
+        let Phase::Dialling { connection, deadline } = self.phase else { return Ok(None) };
         let humble = self.snubs >= SNUBS_MAX;
-        let handshake = if humble { Handshake::humble() } else { Handshake::new() };
-        let correlation_id = self.in_flight.sent(now, deadline, Request::ApiVersions);
-        let frame = handshake.request(correlation_id, client_id);
+        let handshake = if humble { Handshake::humble(login) } else { Handshake::new(login) };
         self.phase = Phase::Shaking { connection, deadline, handshake };
-        Some(frame)
+        self.next_question(now, client_id)
+    }
+
+    /// The request of the handshake or the login that is due, counted in.
+    fn next_question(
+        &mut self,
+        now: Instant,
+        client_id: &str,
+    ) -> Result<Option<Vec<Bytes>>, LinkError> {
+        let (deadline, (api, version)) = match &self.phase {
+            Phase::Shaking { deadline, handshake, .. } => (*deadline, handshake.next()?),
+            Phase::Renewing { deadline, versions, login, .. } => (*deadline, login.next(versions)?),
+            _ => return Ok(None),
+        };
+        let header = self.header(api, version, client_id);
+        let frame = match &self.phase {
+            Phase::Shaking { handshake, .. } => handshake.request(header),
+            Phase::Renewing { login, .. } => login.request(header),
+            _ => None,
+        };
+        if frame.is_some() {
+            self.in_flight.sent(now, deadline, Request::Handshake { api, version });
+        }
+        Ok(frame)
     }
 
     /// Takes in a frame of the peer's.
@@ -165,28 +215,90 @@ impl Link {
         let correlation_id = messages::correlation_id(frame)?;
         let request = self.in_flight.due(correlation_id)?;
         // If this fails, the request still counts as unanswered.
-        let body = messages::response_body(request.api(), request.version(), frame)?;
+        let (api, version) = (request.api(), request.version());
+        let body = messages::response_body(api, version, frame)?;
         let Sent { request, sent_at, .. } = self.in_flight.answered(correlation_id)?;
-        let Phase::Shaking { connection, deadline, handshake } = &mut self.phase else {
-            return match self.phase {
-                Phase::Up { .. } => Ok(Progress::Answer(Answer { request, sent_at, body })),
-                _ => Err(LinkError::Unasked),
-            };
+        let step = match &mut self.phase {
+            Phase::Up { .. } => return Ok(Progress::Answer(Answer { request, sent_at, body })),
+            Phase::Shaking { handshake, .. } => handshake.answered(version, &body)?,
+            Phase::Renewing { versions, login, .. } => match login.answered(version, &body)? {
+                LoginProgress::Ask => Step::Ask,
+                LoginProgress::Derive(derivation) => Step::Derive(derivation),
+                LoginProgress::Done(lifetime) => Step::Ready(*versions, lifetime),
+            },
+            Phase::Down | Phase::Dialling { .. } => return Err(LinkError::Unasked),
         };
-        match handshake.answered(&body)? {
+        match step {
             Step::Ask => {
-                let id = self.in_flight.sent(now, *deadline, Request::ApiVersions);
-                Ok(Progress::Transmit(handshake.request(id, client_id)))
+                let frame = self.next_question(now, client_id)?;
+                frame.map(Progress::Transmit).ok_or(LinkError::Unasked)
             }
-            Step::Ready(versions) => {
-                self.phase = Phase::Up { connection: *connection, versions };
-                self.failures = 0;
-                self.snubs = 0;
-                self.used_at = Some(now);
-                self.last_error = None;
-                Ok(Progress::Up)
-            }
+            Step::Derive(derivation) => Ok(Progress::Derive(derivation)),
+            Step::Ready(versions, lifetime) => Ok(self.on_ready(now, versions, lifetime)),
         }
+    }
+
+    fn on_ready(
+        &mut self,
+        now: Instant,
+        versions: Versions,
+        lifetime: Option<Duration>,
+    ) -> Progress {
+        let Some(connection) = self.connection() else { unreachable!("a frame came on it") };
+        let renewed = matches!(self.phase, Phase::Renewing { .. });
+        self.phase = Phase::Up { connection, versions, renew_at: None };
+        self.used_at = Some(now);
+        if renewed {
+            return Progress::Renewed(lifetime);
+        }
+        self.failures = 0;
+        self.snubs = 0;
+        self.last_error = None;
+        Progress::Up(lifetime)
+    }
+
+    /// Takes in a key that a login asked for: the request that it was needed for, if any does.
+    pub(super) fn on_derived(
+        &mut self,
+        now: Instant,
+        salted: &SaltedPassword,
+        client_id: &str,
+    ) -> Result<Option<Vec<Bytes>>, LinkError> {
+        match &mut self.phase {
+            Phase::Shaking { handshake, .. } => handshake.derived(salted)?,
+            Phase::Renewing { login, .. } => login.derived(salted)?,
+            Phase::Down | Phase::Dialling { .. } | Phase::Up { .. } => return Ok(None),
+        }
+        self.next_question(now, client_id)
+    }
+
+    /// The login shall be renewed at this time.
+    pub(super) const fn renew_at(&mut self, at: Instant) {
+        if let Phase::Up { renew_at, .. } = &mut self.phase {
+            *renew_at = Some(at);
+        }
+    }
+
+    /// Whether it is time to renew the login, and nothing is out any more.
+    pub(super) fn may_renew(&self, now: Instant) -> bool {
+        self.in_flight.is_empty() && self.is_login_due(now)
+    }
+
+    fn is_login_due(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Up { renew_at: Some(at), .. } if at <= now)
+    }
+
+    /// Begins to renew the login: the first request of it.
+    pub(super) fn renew(
+        &mut self,
+        now: Instant,
+        deadline: Instant,
+        client_id: &str,
+        login: Login,
+    ) -> Result<Option<Vec<Bytes>>, LinkError> {
+        let Phase::Up { connection, versions, .. } = self.phase else { return Ok(None) };
+        self.phase = Phase::Renewing { connection, deadline, versions, login };
+        self.next_question(now, client_id)
     }
 
     /// Whether nothing is asked on it: a peer may close such a connection, and nobody is to blame.
@@ -207,7 +319,7 @@ impl Link {
         not_before: Instant,
         failure: Option<Cause>,
     ) -> VecDeque<Sent<Request>> {
-        if matches!(self.phase, Phase::Shaking { .. }) {
+        if matches!(&self.phase, Phase::Shaking { handshake, .. } if !handshake.knows_versions()) {
             self.snubs += 1;
         }
         self.phase = Phase::Down;
@@ -231,19 +343,27 @@ impl Link {
             Phase::Down => None,
             Phase::Dialling { connection, .. }
             | Phase::Shaking { connection, .. }
-            | Phase::Up { connection, .. } => Some(*connection),
+            | Phase::Up { connection, .. }
+            | Phase::Renewing { connection, .. } => Some(*connection),
         }
     }
 
-    /// The connection and its versions, if it is ready for requests.
+    /// The connection and its versions, once the handshake is over.
     pub(super) const fn up(&self) -> Option<(ConnectionId, &Versions)> {
         match &self.phase {
-            Phase::Up { connection, versions } => Some((*connection, versions)),
+            Phase::Up { connection, versions, .. }
+            | Phase::Renewing { connection, versions, .. } => Some((*connection, versions)),
             _ => None,
         }
     }
 
-    pub(super) fn is_throttled(&self, now: Instant) -> bool {
+    /// Whether requests may be sent: not while the broker wants a pause, nor from when the login is
+    /// due for renewal until it is renewed.
+    pub(super) fn takes_requests(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Up { .. }) && !self.is_login_due(now) && !self.is_throttled(now)
+    }
+
+    fn is_throttled(&self, now: Instant) -> bool {
         self.throttled_until.is_some_and(|until| until > now)
     }
 
@@ -289,14 +409,21 @@ impl Link {
     fn wait_ends_at(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Down => None,
-            Phase::Dialling { deadline, .. } | Phase::Shaking { deadline, .. } => Some(*deadline),
+            Phase::Dialling { deadline, .. }
+            | Phase::Shaking { deadline, .. }
+            | Phase::Renewing { deadline, .. } => Some(*deadline),
             Phase::Up { .. } => self.in_flight.next_expiry(),
         }
     }
 
     /// Every instant at which something may change without an event.
     pub(super) fn timers(&self) -> impl Iterator<Item = Instant> {
-        [self.wait_ends_at(), self.not_before, self.throttled_until].into_iter().flatten()
+        let renew_at = match self.phase {
+            Phase::Up { renew_at, .. } => renew_at,
+            _ => None,
+        };
+        let at = [self.wait_ends_at(), self.not_before, self.throttled_until, renew_at];
+        at.into_iter().flatten()
     }
 
     /// What it is waiting for, for a message to people.
@@ -307,11 +434,17 @@ impl Link {
             Phase::Dialling { .. } => {
                 format!("cannot connect to {address} within {setup:?}").into()
             }
+            Phase::Shaking { handshake, .. } if handshake.knows_versions() => {
+                format!("{address} did not let us log in within {setup:?}").into()
+            }
             Phase::Shaking { .. } => format!(
                 "{address} accepted the connection but did not answer ApiVersions within {setup:?}: \
                  is it a Kafka broker, and one without TLS?"
             )
             .into(),
+            Phase::Renewing { .. } => {
+                format!("{address} did not renew the login within {setup:?}").into()
+            }
             Phase::Up { .. } => format!("{address} did not answer within {request:?}").into(),
         })
     }

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `link` | the lives of a connection |
 //! | `partition` | which batch of a partition goes next |
+//! | `logins` | when a connection logs in, and again |
 //! | `control` | metadata, the producer's identity, where to connect |
 //! | `produce` | which batches go into which request |
 //! | `answers` | what an answer does to its batches |
@@ -23,6 +24,7 @@ mod answers;
 mod control;
 mod endings;
 mod link;
+mod logins;
 mod partition;
 mod produce;
 
@@ -38,6 +40,7 @@ use super::budget::Budget;
 use super::cluster::{Cluster, NodeId, Refresh};
 use super::completion::{Cause, DeliveryError};
 use super::config::{Acks, Address, ProducerConfig};
+use super::login::Nonces;
 use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
@@ -45,6 +48,7 @@ use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::produce::ZSTD_FROM;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use crate::protocol::{Codec, Compression};
+use crate::sasl::{Derivation, SaltedPasswords};
 use bytes::Bytes;
 use link::{Link, LinkError, Progress, Request};
 use partition::Partition;
@@ -64,6 +68,8 @@ pub(super) enum Action {
     Transmit { connection: ConnectionId, frame: Vec<Bytes>, report: Option<i32> },
     /// Close a connection, of which nothing shall be reported any more.
     Close { connection: ConnectionId },
+    /// Derive a key, or find it among those derived before; report `handle_derived`.
+    Derive { connection: ConnectionId, derivation: Derivation, salted: SaltedPasswords },
     /// Compress a batch; report `handle_sealed`.
     Seal { batch: BatchRef, builder: BatchBuilder, compression: Compression },
     /// Tell people.
@@ -103,6 +109,7 @@ pub(super) struct Engine {
     budget: Arc<Budget>,
     meters: Arc<Meters>,
     random: Random,
+    nonces: Nonces,
     reconnect: Backoff,
     retry: Backoff,
 
@@ -138,6 +145,15 @@ pub(super) struct Engine {
     mutant: tests::Mutant,
 }
 
+/// Where an engine's randomness comes from: equal seeds, equal behaviour.
+#[derive(Clone, Copy)]
+pub(super) struct Seeds {
+    /// For what is only spread.
+    pub(super) random: u64,
+    /// For what must not be guessed.
+    pub(super) nonces: [u8; 32],
+}
+
 #[derive(Debug)]
 struct TopicEntry {
     topic: Arc<Topic>,
@@ -154,12 +170,13 @@ impl Engine {
         config: ProducerConfig,
         accumulator: Arc<Accumulator>,
         budget: Arc<Budget>,
-        seed: u64,
+        seeds: Seeds,
     ) -> Self {
         let retry = Backoff::new(config.retry_backoff, config.retry_backoff_max);
         let client_id = Arc::from(config.client_id.as_str());
         let mut engine = Self {
-            random: Random::new(seed),
+            random: Random::new(seeds.random),
+            nonces: Nonces::new(seeds.nonces),
             reconnect: Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max),
             retry,
             cluster: Cluster::new(Refresh::new(config.metadata_max_age, retry)),
@@ -199,12 +216,7 @@ impl Engine {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, connection: ConnectionId) {
-        let client_id = Arc::clone(&self.client_id);
-        if let Some(frame) =
-            self.link_of(connection).and_then(|link| link.on_connected(now, &client_id))
-        {
-            self.transmit(connection, frame, None);
-        }
+        self.shake_hands(now, connection);
         self.advance(now);
     }
 
@@ -214,7 +226,12 @@ impl Engine {
         let Some(link) = self.link_mut(target) else { return };
         match link.on_frame(now, frame, &client_id) {
             Ok(Progress::Transmit(frame)) => self.transmit(connection, frame, None),
-            Ok(Progress::Up) => self.meters.note(|counts| counts.figures.connections += 1),
+            Ok(Progress::Derive(derivation)) => self.derive(connection, derivation),
+            Ok(Progress::Up(lifetime)) => {
+                self.meters.note(|counts| counts.figures.connections += 1);
+                self.on_logged_in(now, target, lifetime);
+            }
+            Ok(Progress::Renewed(lifetime)) => self.on_logged_in(now, target, lifetime),
             Ok(Progress::Answer(answer)) => {
                 if let Err(error) = self.on_answer(now, target, answer) {
                     self.drop_link(now, target, &error.to_string());
@@ -333,6 +350,7 @@ impl Engine {
         self.now = now;
         self.take_news();
         self.end_overdue(now);
+        self.tend_logins(now);
         self.tend_leaders(now);
         // After those who may find that metadata is missing.
         self.tend_control(now);

@@ -55,7 +55,7 @@ impl Engine {
     fn open_way(&self, now: Instant, node: NodeId) -> Option<ConnectionId> {
         let link = self.leaders.get(&node)?;
         let (connection, _) = link.up()?;
-        let room = !link.is_throttled(now) && link.in_flight() < self.config.max_in_flight;
+        let room = link.takes_requests(now) && link.in_flight() < self.config.max_in_flight;
         room.then_some(connection)
     }
 

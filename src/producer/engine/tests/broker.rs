@@ -19,6 +19,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse,
     MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, ResponseHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, decode_request_header_from_buffer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -173,14 +174,18 @@ pub(super) struct Call {
     pub(super) api: ApiKey,
     pub(super) version: i16,
     pub(super) correlation_id: i32,
-    body: Body,
+    pub(super) body: Body,
 }
 
-enum Body {
+pub(super) enum Body {
     ApiVersions,
     Metadata(MetadataRequest),
     InitProducerId,
     Produce(ProduceRequest),
+    /// The mechanism.
+    SaslHandshake(String),
+    /// The mechanism's message.
+    SaslAuthenticate(Bytes),
 }
 
 /// What a node does about a request.
@@ -196,7 +201,8 @@ pub(super) enum Reply {
 impl Cluster {
     /// `nodes` nodes, from 1 on, without topics, that serve what Kafka 4 serves.
     pub(super) fn new(nodes: i32) -> Self {
-        let versions = [(0, (3, 12)), (3, (0, 13)), (18, (0, 4)), (22, (0, 5))];
+        let versions =
+            [(0, (3, 12)), (3, (0, 13)), (17, (0, 1)), (18, (0, 4)), (22, (0, 5)), (36, (0, 2))];
         Self {
             nodes: (1..=nodes).collect(),
             up: (1..=nodes).collect(),
@@ -283,6 +289,7 @@ impl Cluster {
             Body::Metadata(request) => answer(call, &self.metadata(request)),
             Body::InitProducerId => answer(call, &self.identity()),
             Body::Produce(request) => self.produce(node, call, request),
+            Body::SaslHandshake(_) | Body::SaslAuthenticate(_) => Reply::Close,
         };
         match reply {
             Reply::Answer(frame) if self.broken.contains(&(node, call.api as i16)) => {
@@ -567,6 +574,14 @@ impl Call {
                 Body::InitProducerId
             }
             ApiKey::Produce => Body::Produce(ProduceRequest::decode(&mut frame, version).unwrap()),
+            ApiKey::SaslHandshake => {
+                let request = SaslHandshakeRequest::decode(&mut frame, version).unwrap();
+                Body::SaslHandshake(request.mechanism.to_string())
+            }
+            ApiKey::SaslAuthenticate => {
+                let request = SaslAuthenticateRequest::decode(&mut frame, version).unwrap();
+                Body::SaslAuthenticate(request.auth_bytes)
+            }
             other => panic!("a producer does not send {other:?}"),
         };
         assert!(frame.is_empty(), "{} bytes behind {api:?} v{version}", frame.len());
@@ -657,7 +672,7 @@ fn garbled(whole: &Bytes, seed: u64) -> Bytes {
     [id, &(0..body.len()).map(byte).collect::<Vec<_>>()].concat().into()
 }
 
-fn answer(call: &Call, response: &impl Encodable) -> Reply {
+pub(super) fn answer(call: &Call, response: &impl Encodable) -> Reply {
     let header = call.api.response_header_version(call.version);
     Reply::Answer(frame(call.correlation_id, (header, call.version), response))
 }

@@ -5,13 +5,15 @@
 //! partition has to arrive, and all ends. Whether the promises were kept is for `history` to say.
 
 use super::broker::{BatchFault, Cluster, Fault};
+use super::guard::Guard;
 use super::history::{self, Invariant, Violation};
 use super::world::{World, ms};
 use crate::producer::budget::Reservation;
-use crate::producer::config::{Acks, ProducerConfig};
+use crate::producer::config::{Acks, ProducerConfig, SaslConfig};
 use crate::producer::partitioner::Random;
 use crate::producer::record::Record;
 use crate::protocol::{Codec, ErrorCode};
+use crate::sasl::{SaslMechanism, Secret};
 use std::time::Duration;
 
 const STEPS: usize = 250;
@@ -95,6 +97,9 @@ impl Chaos {
         });
         if random.below(3) == 0 {
             world.engine.sequencer.first_number = i32::MAX - 5;
+        }
+        if world.engine.config.sasl.is_some() {
+            world.guard = Some(Guard::new(ms(pick(&mut random, &[0, 150, 1000]))));
         }
         Self { world, random, patient, closed: false, waiting: Vec::new() }
     }
@@ -256,7 +261,7 @@ impl Chaos {
 
     fn disturb_the_nodes(&mut self) {
         let node = self.node();
-        match self.below(9) {
+        match self.below(10) {
             0 => {
                 self.note(format!("node {node} goes down"));
                 self.world.cluster.up.remove(&node);
@@ -278,6 +283,13 @@ impl Chaos {
             7 => {
                 let error = self.pick(&[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::NONE]);
                 self.world.cluster.identity_errors.push_back(error);
+            }
+            8 => {
+                let (refused, slams) = (self.pick(&[0, 0, 1, 3]), self.pick(&[false, false, true]));
+                if let Some(guard) = &mut self.world.guard {
+                    (guard.refused, guard.slams) = (refused, slams);
+                    self.note(format!("{refused} logins are refused, or slammed: {slams}"));
+                }
             }
             _ => {
                 self.world.cluster.batch_size_max = self.pick(&[usize::MAX, 150, 90, 75]);
@@ -375,6 +387,9 @@ impl Chaos {
             }
         }
         (self.world.latency, self.world.sealing) = (ms(1), ms(1));
+        if let Some(guard) = &mut self.world.guard {
+            (guard.refused, guard.slams) = (0, false);
+        }
     }
 
     /// Sends one more record everywhere, which has to arrive, and lets all end.
@@ -432,6 +447,10 @@ fn settle_on(config: &mut ProducerConfig, random: &mut Random) {
     config.record_size_max = 1000;
     config.buffer_memory = pick(random, &[1 << 20, 1000]);
     config.compression = pick(random, &[Codec::None, Codec::None, Codec::None, Codec::Zstd]).into();
+    if random.below(3) == 0 {
+        let (user, password) = (Secret::new("user"), Secret::new("pencil"));
+        config.sasl = Some(SaslConfig::new(SaslMechanism::Plain, user, password).unwrap());
+    }
     if random.below(4) == 0 {
         config.idempotence = false;
         config.acks = pick(random, &[Acks::Zero, Acks::One, Acks::All]);

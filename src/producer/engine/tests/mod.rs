@@ -1,11 +1,12 @@
 //! The engine's rules, shown in virtual time against a cluster in memory.
 //!
-//! `world` moves time and bytes, `broker` and `log` are the other side, `history` says what was
+//! `world` moves time and bytes, `broker`, `guard` and `log` are the other side, `history` says what was
 //! promised. The scenarios are sorted by what goes wrong; `simulation` lets everything of `chaos` go
 //! wrong at random, and `mutants` shows that it would notice. `F1` to `F60` are the rows of the fault
 //! matrix in `semantics.md`.
 
 mod broker;
+mod guard;
 mod history;
 mod log;
 mod world;
@@ -31,6 +32,8 @@ mod movements;
 mod limits;
 
 mod greetings;
+
+mod logins;
 
 mod quiet;
 

@@ -5,8 +5,9 @@
 //! goes alone, no connection carries more requests than it may, and nothing becomes due that no
 //! timer spoke of. What is accepted and how it ends is kept for `history`.
 
-use super::super::{Action, BatchRef, ConnectionId, Engine, Notice};
+use super::super::{Action, BatchRef, ConnectionId, Engine, Notice, Seeds};
 use super::broker::{Call, Cluster, Reply};
+use super::guard::Guard;
 use super::history::{History, Invariant, violation};
 use super::log::Batch;
 use crate::producer::accumulator::{Accumulator, Now, Pushed};
@@ -16,6 +17,7 @@ use crate::producer::config::ProducerConfig;
 use crate::producer::record::Record;
 use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchLimits, SealedBatch};
+use crate::sasl::SaltedPassword;
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -43,6 +45,10 @@ pub(super) struct World {
     pub(super) latency: Duration,
     /// How long it takes to seal a batch.
     pub(super) sealing: Duration,
+    /// How long a key takes.
+    pub(super) deriving: Duration,
+    /// Who logs in, if that is wanted.
+    pub(super) guard: Option<Guard>,
     /// Requests on their way that still arrive when the engine closes their connection.
     pub(super) arrive_after_close: usize,
     /// Events that the engine was told of, and timers that ran out.
@@ -102,6 +108,7 @@ enum Event {
     Answered(ConnectionId, Bytes),
     Written(ConnectionId, i32),
     Sealed(BatchRef, SealedBatch),
+    Derived(ConnectionId, SaltedPassword),
     Closed(ConnectionId),
 }
 
@@ -135,8 +142,9 @@ impl World {
         let start = Instant::now() + config.delivery_timeout;
         let max_in_flight = config.max_in_flight;
         let history = History::new(&config);
+        let seeds = Seeds { random: seed, nonces: [seed.to_be_bytes()[7]; 32] };
         let engine =
-            Engine::new(start, config, Arc::clone(&accumulator), Arc::clone(&budget), seed);
+            Engine::new(start, config, Arc::clone(&accumulator), Arc::clone(&budget), seeds);
         let mut world = Self {
             engine,
             accumulator,
@@ -147,6 +155,8 @@ impl World {
             start,
             latency: ms(1),
             sealing: Duration::ZERO,
+            deriving: ms(20),
+            guard: None,
             arrive_after_close: usize::MAX,
             steps: 0,
             events: BTreeMap::new(),
@@ -318,6 +328,9 @@ impl World {
             }
             Event::Arrives(connection) => self.arrive(connection),
             Event::Sealed(batch, sealed) => self.engine.handle_sealed(self.now, batch, sealed),
+            Event::Derived(connection, salted) => {
+                self.engine.handle_derived(self.now, connection, &salted);
+            }
         }
     }
 
@@ -335,7 +348,7 @@ impl World {
         };
         let Some(call) = open.arriving.pop_front() else { return };
         let node = open.node;
-        match self.serve(node, &call) {
+        match self.serve(connection, node, &call) {
             Reply::Answer(frame) => self.plan_answer(connection, frame),
             Reply::AnswerAndClose(frame) => {
                 self.plan_answer(connection, frame);
@@ -369,15 +382,18 @@ impl World {
         let arrive = if open.stuck { 0 } else { arrive };
         let arrived: Vec<_> = open.arriving.drain(..).take(arrive).collect();
         for call in arrived {
-            self.serve(node, &call);
+            self.serve(connection, node, &call);
         }
         self.happen(Event::Closed(connection));
         self.perform();
     }
 
-    fn serve(&mut self, node: i32, call: &Call) -> Reply {
+    fn serve(&mut self, connection: ConnectionId, node: i32, call: &Call) -> Reply {
         self.cluster.elapsed = self.elapsed();
-        self.cluster.serve(node, call)
+        let elapsed = self.elapsed();
+        let guard = self.guard.as_mut();
+        let stopped = guard.and_then(|guard| guard.stop(elapsed, connection, call));
+        stopped.unwrap_or_else(|| self.cluster.serve(node, call))
     }
 
     /// Ends all connections to a node; what is on its way is lost.
@@ -417,6 +433,10 @@ impl World {
                         self.plan(self.now + self.sealing, Event::Sealed(batch, sealed));
                     }
                 }
+                Action::Derive { connection, derivation, salted } => {
+                    let salted = salted.derive(&derivation);
+                    self.plan(self.now + self.deriving, Event::Derived(connection, salted));
+                }
                 Action::Notice(notice) => self.notices.push(notice),
             }
         }
@@ -433,7 +453,7 @@ impl World {
             return;
         };
         for call in open.arriving.iter().take(self.arrive_after_close) {
-            self.serve(open.node, call);
+            self.serve(connection, open.node, call);
         }
     }
 
