@@ -3,8 +3,8 @@
 //! One partition after the other from its leader, without consumer groups or offsets kept in the
 //! cluster. Every batch is checked (CRC, lengths, bounded inflation) before a record is shown.
 
-use crate::producer::Address;
 use crate::producer::session::{Question, Session, SessionConfig, SessionError};
+use crate::producer::{Address, Transport};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::fetch::{self, FetchRequest, FetchResponse, FetchedPartition};
@@ -85,7 +85,7 @@ impl TopicReader {
         let config = SessionConfig {
             client_id: "ottla-tail".to_owned(),
             patience: PATIENCE,
-            response_size_max: 100 << 20,
+            transport: Transport::plain(100 << 20),
             sasl: None,
         };
         let mut session = Session::connect_any(bootstrap, &config).await?;

@@ -2,6 +2,7 @@
 
 use super::config::{Address, ProducerConfig};
 use super::session::{Question, Session, SessionConfig, SessionError};
+use super::tls::TlsError;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::create_topics::{self, CreateTopicsResponse, NewTopic};
@@ -35,6 +36,9 @@ pub struct Admin {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
+    /// The TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No broker could be talked to. The text names the last one and what it lacked.
     #[error("{0}")]
     Unreachable(String),
@@ -73,7 +77,7 @@ impl Admin {
     ///
     /// `Unreachable` when none does.
     pub async fn connect(config: &ProducerConfig) -> Result<Self, AdminError> {
-        let session_config = SessionConfig::of(config);
+        let session_config = SessionConfig::of(config)?;
         let session = Session::connect_any(&config.bootstrap, &session_config).await?;
         Ok(Self { session, config: session_config })
     }

@@ -12,7 +12,9 @@ use super::config::{ConfigError, ProducerConfig};
 use super::driver::{self, Command, Driver, SystemClock};
 use super::engine::Engine;
 use super::meters::{Meters, ProducerMetrics};
+use super::net::Transport;
 use super::record::{OwnedRecord, Record};
+use super::tls::TlsError;
 use crate::protocol::Codec;
 use crate::protocol::record_batch::BatchLimits;
 use std::collections::VecDeque;
@@ -66,6 +68,7 @@ impl Producer {
     pub fn start(config: ProducerConfig) -> Result<Self, StartError> {
         config.validate()?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let transport = Transport::new(&config)?;
         let seeds = driver::seeds().map_err(StartError::NoRandomness)?;
         let limits =
             BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };
@@ -89,7 +92,7 @@ impl Producer {
             meters: engine.meters(),
             batch_size: config.batch_size,
         });
-        drop(Driver::new(engine, &config, bell, inbox).spawn(&runtime));
+        drop(Driver::new(engine, &config, transport, bell, inbox).spawn(&runtime));
         Ok(Self { shared })
     }
 
@@ -470,6 +473,9 @@ pub enum StartError {
     /// Its settings do not go together.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Its TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// It was started outside a Tokio runtime.
     #[error("a producer must be started within a Tokio runtime with IO and time enabled")]
     NoRuntime,

@@ -4,6 +4,7 @@
 //! batches compress better and cost every side less.
 
 use super::partitioner::Partitioner;
+use super::tls::TlsConfig;
 use crate::protocol::Compression;
 use crate::sasl::{
     CredentialProvider, Credentials, SaltedPasswords, SaslError, SaslMechanism, Secret,
@@ -103,6 +104,8 @@ pub struct ProducerConfig {
     /// Whether asking for a topic may create it, where brokers allow that
     /// (`allow.auto.create.topics`). Default true.
     pub allow_auto_create_topics: bool,
+    /// How connections are encrypted (`security.protocol`, `ssl.*`). Default: not at all.
+    pub tls: Option<TlsConfig>,
     /// How to log in (`security.protocol`, `sasl.*`). Default: not at all.
     pub sasl: Option<SaslConfig>,
     /// Largest answer accepted, in bytes (`receive.message.max.bytes`). Default 100 MB.
@@ -155,6 +158,7 @@ impl ProducerConfig {
             metadata_max_age: Duration::from_secs(300),
             metadata_max_idle: Duration::from_secs(300),
             allow_auto_create_topics: true,
+            tls: None,
             sasl: None,
             response_size_max: 100_000_000,
         }

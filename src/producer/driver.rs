@@ -7,7 +7,7 @@ use super::accumulator::Clock;
 use super::completion::BatchCompletion;
 use super::config::ProducerConfig;
 use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice, Seeds};
-use super::net::{self, NetEvent, Outgoing};
+use super::net::{self, NetEvent, Outgoing, Transport};
 use crate::protocol::compression::Compressor;
 use crate::protocol::record_batch::{BatchBuilder, SealedBatch};
 use crate::protocol::{Codec, Compression};
@@ -59,7 +59,7 @@ pub(super) struct Driver {
     /// What carries the connections. Polled by the driver's own task: an answer that had to wake
     /// another task to be heard would cost more than its reading.
     carriers: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    response_size_max: usize,
+    transport: Transport,
     delivery_timeout: Duration,
     closers: Vec<oneshot::Sender<()>>,
 }
@@ -80,6 +80,7 @@ impl Driver {
     pub(super) fn new(
         engine: Engine,
         config: &ProducerConfig,
+        transport: Transport,
         bell: Arc<Notify>,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
@@ -92,7 +93,7 @@ impl Driver {
             report,
             connections: HashMap::new(),
             carriers: FuturesUnordered::new(),
-            response_size_max: config.response_size_max,
+            transport,
             delivery_timeout: config.delivery_timeout,
             closers: Vec::new(),
         }
@@ -141,7 +142,8 @@ impl Driver {
                 Action::Connect { connection, address } => {
                     let (outgoing, frames) = unbounded_channel();
                     let report = self.report.clone();
-                    let carry = net::carry(address, self.response_size_max, frames, move |event| {
+                    let transport = self.transport.clone();
+                    let carry = net::carry(transport, address, frames, move |event| {
                         // The driver may have ended before its connections.
                         let _ = report.send(Event::Net(connection, event));
                     });

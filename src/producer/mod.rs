@@ -36,6 +36,9 @@ pub mod semantics {}
 mod partitioner;
 pub use partitioner::{CustomPartitioner, Partitioner, Placement, UnknownPartitioner};
 
+mod tls;
+pub use tls::{CryptoProvider, Pem, Roots, TlsConfig, TlsError, TlsIdentity};
+
 pub mod config;
 pub use config::{Acks, Address, ConfigError, ProducerConfig, SaslConfig};
 
@@ -80,6 +83,8 @@ mod driver;
 
 mod client;
 pub use client::{Ends, Producer, SendError, Sending, StartError};
+
+pub(crate) use net::Transport;
 
 pub(crate) mod session;
 

@@ -7,7 +7,8 @@ use super::config::{Address, ProducerConfig, SaslConfig};
 use super::driver;
 use super::handshake::{Handshake, HandshakeError, Step};
 use super::login::{Login, LoginError, Nonces, Progress};
-use super::net::{Exchange, NetError};
+use super::net::{Exchange, NetError, Transport};
+use super::tls::TlsError;
 use super::versions::Versions;
 use crate::protocol::DecodeError;
 use crate::protocol::messages::{self, ApiKey, RequestHeader};
@@ -34,19 +35,19 @@ pub(crate) struct SessionConfig {
     pub(crate) client_id: String,
     /// For the connection's set-up, and for each answer.
     pub(crate) patience: Duration,
-    pub(crate) response_size_max: usize,
+    pub(crate) transport: Transport,
     pub(crate) sasl: Option<SaslConfig>,
 }
 
 impl SessionConfig {
-    /// As a producer of these settings connects.
-    pub(crate) fn of(config: &ProducerConfig) -> Self {
-        Self {
+    /// As a producer of these settings connects. Reads the files that they name.
+    pub(crate) fn of(config: &ProducerConfig) -> Result<Self, TlsError> {
+        Ok(Self {
             client_id: config.client_id.clone(),
             patience: config.connection_setup_timeout,
-            response_size_max: config.response_size_max,
+            transport: Transport::new(config)?,
             sasl: config.sasl.clone(),
-        }
+        })
     }
 
     fn log_in(&self) -> Result<Option<Login>, LoginError> {
@@ -148,7 +149,7 @@ impl Session {
         config: &SessionConfig,
     ) -> Result<Self, SessionError> {
         let patience = config.patience;
-        let connecting = timeout(patience, Exchange::connect(address, config.response_size_max));
+        let connecting = timeout(patience, Exchange::connect(address, &config.transport));
         let exchange = connecting
             .await
             .map_err(|_| SessionError::ConnectTimeout { address: address.clone(), patience })??;

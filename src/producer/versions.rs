@@ -67,7 +67,7 @@ mod tests {
             (vec![(0, 3..=9)], ApiKey::Metadata),
             (vec![(0, 0..=2), (3, 0..=9)], ApiKey::Produce),
             (vec![(0, 99..=100), (3, 0..=9)], ApiKey::Produce),
-            (vec![(0, i16::MAX..=3), (3, 0..=9)], ApiKey::Produce),
+            (vec![(0, RangeInclusive::new(7, 3)), (3, 0..=9)], ApiKey::Produce),
         ] {
             let error = Versions::new(ranges.clone()).unwrap_err();
             assert_eq!(error, NoCommonVersion(api), "{ranges:?}");

@@ -1,22 +1,39 @@
-//! Sockets: bytes to and from one broker, in frames.
+//! Sockets: bytes to and from one broker, in frames, plain or through TLS.
 //!
 //! Knows how to reach an address, where a frame ends and how to write one without copying it. Knows
 //! no message: what the bytes mean is the caller's.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `tls` | whom to believe, and who we are |
+//! | `pem` | how certificates and keys are read |
+//! | `fault` | what is said when it does not work |
 
-use super::config::Address;
-use crate::protocol::frame::{FrameDecoder, FrameError};
+mod fault;
+pub(crate) use fault::NetError;
+
+mod pem;
+
+mod tls;
+
+use super::config::{Address, ProducerConfig};
+use super::tls::TlsError;
+use crate::protocol::frame::FrameDecoder;
 use bytes::{Buf, Bytes};
+use fault::{Fault, Stranger, TlsFault};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tls::TlsConnector;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Room made for each read.
 const READ_SIZE: usize = 16 << 10;
@@ -48,63 +65,71 @@ pub(super) struct Outgoing {
     pub(super) report: Option<i32>,
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(crate) struct NetError {
-    address: Address,
-    fault: Fault,
+/// How brokers are reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Transport {
+    tls: Option<Arc<TlsConnector>>,
+    /// Whether brokers are told who we are.
+    identified: bool,
+    response_size_max: usize,
 }
 
-#[derive(Debug)]
-enum Fault {
-    Resolve(io::Error),
-    NoAddress,
-    Connect(io::Error),
-    Read(io::Error),
-    Write(io::Error),
-    /// The peer closed it, before it had sent anything or later.
-    Eof {
-        spoke: bool,
-    },
-    Frame(FrameError),
-}
-
-impl NetError {
-    const fn new(address: Address, fault: Fault) -> Self {
-        Self { address, fault }
+impl Transport {
+    /// As the settings have it. Reads the files that they name, and blocks meanwhile.
+    pub(crate) fn new(config: &ProducerConfig) -> Result<Self, TlsError> {
+        let tls = config.tls.clone().map(TlsConnector::load).transpose()?;
+        Ok(Self {
+            tls: tls.map(Arc::new),
+            identified: config.tls.as_ref().is_some_and(|tls| tls.identity.is_some()),
+            response_size_max: config.response_size_max,
+        })
     }
-}
 
-impl fmt::Display for NetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = &self.address;
-        match &self.fault {
-            Fault::Resolve(error) => write!(f, "cannot resolve {:?}: {error}", address.host),
-            Fault::NoAddress => write!(f, "cannot resolve {:?}: it has no address", address.host),
-            Fault::Connect(error) => write!(f, "cannot connect to {address}: {error}"),
-            Fault::Read(error) => write!(f, "connection to {address} lost: {error}"),
-            Fault::Write(error) => write!(f, "connection to {address} lost while writing: {error}"),
-            Fault::Eof { spoke: true } => write!(f, "{address} closed the connection"),
-            Fault::Eof { spoke: false } => write!(
-                f,
-                "{address} closed the connection without a word: is it a Kafka broker, and does it \
-                 want TLS or SASL?"
-            ),
-            Fault::Frame(error) => write!(f, "{address}: {error}"),
+    /// In plain text.
+    #[cfg_attr(
+        not(any(feature = "cli", test)),
+        expect(dead_code, reason = "only the program reads topics back")
+    )]
+    pub(crate) const fn plain(response_size_max: usize) -> Self {
+        Self { tls: None, identified: false, response_size_max }
+    }
+
+    async fn connect(&self, address: &Address) -> Result<Stream, Fault> {
+        let stream = dial_by_name(address).await?;
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        match Arc::clone(tls).connect(&address.host, stream).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(error) => Err(Fault::Tls(TlsFault::of(error, self.identified))),
+        }
+    }
+
+    /// What an error of reading or writing means.
+    fn fault(&self, error: io::Error, plain: fn(io::Error) -> Fault, spoke: bool) -> Fault {
+        if self.tls.is_none() {
+            return plain(error);
+        }
+        match TlsFault::of(error, self.identified) {
+            // Frames say where they end: nobody can cut one short unnoticed, and many peers do not
+            // say goodbye.
+            TlsFault::HungUp(None) => Fault::Eof { spoke },
+            TlsFault::HungUp(Some(error)) | TlsFault::Other(error) => plain(error),
+            fault => Fault::Tls(fault),
         }
     }
 }
 
-impl std::error::Error for NetError {}
+/// A connection that stands.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
 /// Connects to the first of its IP addresses that answers, trying each in turn (KIP-302). Its name is
 /// resolved anew each time.
-pub(super) async fn connect(address: &Address) -> Result<TcpStream, NetError> {
-    let fault = |fault| NetError::new(address.clone(), fault);
-    let found = tokio::net::lookup_host((address.host.as_str(), address.port))
-        .await
-        .map_err(|error| fault(Fault::Resolve(error)))?;
-    dial_in_turn(found).await.map_err(fault)
+async fn dial_by_name(address: &Address) -> Result<TcpStream, Fault> {
+    let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
+    dial_in_turn(found.map_err(Fault::Resolve)?).await
 }
 
 /// Dials one after the other, each with a head start only: one that answers nothing at all would
@@ -140,43 +165,55 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// Ends when the peer closes or breaks it, and when `outgoing` is closed.
 pub(super) async fn carry(
+    transport: Transport,
     address: Address,
-    response_size_max: usize,
     outgoing: UnboundedReceiver<Outgoing>,
     report: impl Fn(NetEvent),
 ) {
-    let stream = match connect(&address).await {
-        Ok(stream) => stream,
-        Err(error) => return report(NetEvent::Closed(error)),
+    let fault = match transport.connect(&address).await {
+        Ok(Stream::Plain(stream)) => {
+            report(NetEvent::Connected);
+            let (reader, writer) = stream.into_split();
+            converse(&transport, reader, writer, outgoing, &report).await
+        }
+        Ok(Stream::Tls(stream)) => {
+            report(NetEvent::Connected);
+            let (reader, writer) = tokio::io::split(stream);
+            converse(&transport, reader, writer, outgoing, &report).await
+        }
+        Err(fault) => Some(fault),
     };
-    report(NetEvent::Connected);
-    let (reader, writer) = stream.into_split();
-    let fault = tokio::select! {
-        fault = read_frames(reader, response_size_max, &report) => fault,
-        fault = write_frames(writer, outgoing, &report) => match fault {
-            Some(fault) => fault,
-            None => return,
-        },
-    };
-    report(NetEvent::Closed(NetError::new(address, fault)));
+    if let Some(fault) = fault {
+        report(NetEvent::Closed(NetError::new(address, fault)));
+    }
+}
+
+/// Reads and writes until one of them ends. `None` when there is nothing more to write.
+async fn converse(
+    transport: &Transport,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    outgoing: UnboundedReceiver<Outgoing>,
+    report: &impl Fn(NetEvent),
+) -> Option<Fault> {
+    tokio::select! {
+        fault = read_frames(transport, reader, report) => Some(fault),
+        fault = write_frames(transport, writer, outgoing, report) => fault,
+    }
 }
 
 async fn read_frames(
-    mut reader: OwnedReadHalf,
-    response_size_max: usize,
+    transport: &Transport,
+    mut reader: impl AsyncRead + Unpin,
     report: &impl Fn(NetEvent),
 ) -> Fault {
-    let mut decoder = FrameDecoder::new(response_size_max);
-    let mut spoke = false;
+    let mut incoming = Incoming::new(transport);
     loop {
-        decoder.buffer_mut().reserve(READ_SIZE);
-        match reader.read_buf(decoder.buffer_mut()).await {
-            Ok(0) => return Fault::Eof { spoke },
-            Ok(_) => spoke = true,
-            Err(error) => return Fault::Read(error),
+        if let Err(fault) = incoming.read(transport, &mut reader).await {
+            return fault;
         }
         loop {
-            match decoder.next_frame() {
+            match incoming.decoder.next_frame() {
                 Ok(Some(frame)) => report(NetEvent::Frame(frame)),
                 Ok(None) => break,
                 Err(error) => return Fault::Frame(error),
@@ -185,15 +222,56 @@ async fn read_frames(
     }
 }
 
+/// What has come in, and is not taken out yet.
+#[derive(Debug)]
+struct Incoming {
+    decoder: FrameDecoder,
+    /// Whether anything came at all.
+    spoke: bool,
+}
+
+impl Incoming {
+    fn new(transport: &Transport) -> Self {
+        Self { decoder: FrameDecoder::new(transport.response_size_max), spoke: false }
+    }
+
+    /// Reads more. An error when there is no more, or when the first of it is not Kafka's.
+    async fn read(
+        &mut self,
+        transport: &Transport,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), Fault> {
+        let buffer = self.decoder.buffer_mut();
+        buffer.reserve(READ_SIZE);
+        match reader.read_buf(buffer).await {
+            Ok(0) => return Err(Fault::Eof { spoke: self.spoke }),
+            Ok(_) => {}
+            // Who closes with bytes of ours unread resets.
+            Err(error) if !self.spoke && error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(Fault::Eof { spoke: false });
+            }
+            Err(error) => return Err(transport.fault(error, Fault::Read, self.spoke)),
+        }
+        if !self.spoke
+            && let Some(stranger) = Stranger::recognise(buffer)
+        {
+            return Err(Fault::Stranger(stranger));
+        }
+        self.spoke = true;
+        Ok(())
+    }
+}
+
 /// `None` when there is nothing more to write.
 async fn write_frames(
-    mut writer: OwnedWriteHalf,
+    transport: &Transport,
+    mut writer: impl AsyncWrite + Unpin,
     mut outgoing: UnboundedReceiver<Outgoing>,
     report: &impl Fn(NetEvent),
 ) -> Option<Fault> {
     while let Some(Outgoing { pieces, report: id }) = outgoing.recv().await {
         if let Err(error) = write_pieces(&mut writer, pieces).await {
-            return Some(Fault::Write(error));
+            return Some(transport.fault(error, Fault::Write, true));
         }
         if let Some(id) = id {
             report(NetEvent::Written(id));
@@ -202,7 +280,7 @@ async fn write_frames(
     None
 }
 
-/// Writes all pieces, in order, from where they lie.
+/// Writes all pieces, in order, from where they lie, and has nothing of them stay behind.
 async fn write_pieces(
     writer: &mut (impl AsyncWrite + Unpin),
     pieces: Vec<Bytes>,
@@ -228,26 +306,40 @@ async fn write_pieces(
             pieces.pop_front();
         }
     }
-    Ok(())
+    // Of TLS, what the socket did not take at once waits in its buffers.
+    writer.flush().await
 }
 
 /// A connection for one question at a time.
-#[derive(Debug)]
 pub(super) struct Exchange {
+    transport: Transport,
     address: Address,
-    stream: TcpStream,
-    decoder: FrameDecoder,
-    spoke: bool,
+    stream: Box<dyn Duplex>,
+    incoming: Incoming,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Exchange {
     pub(super) async fn connect(
         address: &Address,
-        response_size_max: usize,
+        transport: &Transport,
     ) -> Result<Self, NetError> {
-        let stream = connect(address).await?;
-        let decoder = FrameDecoder::new(response_size_max);
-        Ok(Self { address: address.clone(), stream, decoder, spoke: false })
+        let stream: Box<dyn Duplex> = match transport.connect(address).await {
+            Ok(Stream::Plain(stream)) => Box::new(stream),
+            Ok(Stream::Tls(stream)) => stream,
+            Err(fault) => return Err(NetError::new(address.clone(), fault)),
+        };
+        let incoming = Incoming::new(transport);
+        Ok(Self { transport: transport.clone(), address: address.clone(), stream, incoming })
     }
 
     /// Writes a frame and reads the next one.
@@ -256,94 +348,16 @@ impl Exchange {
     }
 
     async fn exchange(&mut self, pieces: Vec<Bytes>) -> Result<Bytes, Fault> {
-        write_pieces(&mut self.stream, pieces).await.map_err(Fault::Write)?;
+        let written = write_pieces(&mut self.stream, pieces).await;
+        written.map_err(|error| self.transport.fault(error, Fault::Write, true))?;
         loop {
-            if let Some(frame) = self.decoder.next_frame().map_err(Fault::Frame)? {
+            if let Some(frame) = self.incoming.decoder.next_frame().map_err(Fault::Frame)? {
                 return Ok(frame);
             }
-            self.decoder.buffer_mut().reserve(READ_SIZE);
-            let read = self.stream.read_buf(self.decoder.buffer_mut()).await;
-            match read.map_err(Fault::Read)? {
-                0 => return Err(Fault::Eof { spoke: self.spoke }),
-                _ => self.spoke = true,
-            }
+            self.incoming.read(&self.transport, &mut self.stream).await?;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    /// Takes a few bytes at a time.
-    struct Trickle {
-        written: Vec<u8>,
-        step: usize,
-    }
-
-    impl AsyncWrite for Trickle {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            let taken = bytes.len().min(self.step);
-            self.written.extend_from_slice(&bytes[..taken]);
-            Poll::Ready(Ok(taken))
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            slices: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            let taken = all.len().min(self.step);
-            self.written.extend_from_slice(&all[..taken]);
-            Poll::Ready(Ok(taken))
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    /// F13
-    #[tokio::test]
-    async fn addresses_that_refuse_or_do_not_answer_lead_to_the_next() {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let open = open.local_addr().map(|address| (open, address)).unwrap();
-        // Nobody is there (RFC 5737), and mostly nobody says so.
-        let nobody: SocketAddr = "192.0.2.1:9092".parse().unwrap();
-        for dead in [&[closed][..], &[nobody], &[nobody, closed], &[closed, nobody]] {
-            let candidates = dead.iter().copied().chain([open.1]);
-            let stream = dial_in_turn(candidates).await.unwrap();
-            assert_eq!(stream.peer_addr().unwrap(), open.1);
-        }
-        let none = dial_in_turn([closed, closed].into_iter()).await.unwrap_err();
-        assert!(matches!(none, Fault::Connect(_)), "{none:?}");
-        assert!(matches!(dial_in_turn([].into_iter()).await, Err(Fault::NoAddress)));
-    }
-
-    #[tokio::test]
-    async fn pieces_arrive_whole_and_in_order_however_little_the_socket_takes() {
-        let pieces: Vec<_> =
-            (0..200_u8).map(|byte| Bytes::from(vec![byte; usize::from(byte % 7) + 1])).collect();
-        for step in [1, 3, 64, 10_000] {
-            let mut writer = Trickle { written: Vec::new(), step };
-            write_pieces(&mut writer, pieces.clone()).await.unwrap();
-            assert_eq!(writer.written, pieces.concat());
-        }
-    }
-}
+mod tests;
