@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Profile;
+use super::{BrokerSasl, BrokerTls, Profile};
 
 /// Configuration of an [`EmbeddedBroker`](super::EmbeddedBroker).
 ///
@@ -21,8 +21,8 @@ pub struct BrokerConfig {
     /// Which broker to pass for. Default: the newest Apache Kafka.
     pub profile: Profile,
     /// Addresses that the first broker listens on; clients are told the first of them. Default:
-    /// `127.0.0.1:0`, a free port of the loopback interface. The broker has neither TLS nor
-    /// authentication: whoever reaches the address can write.
+    /// `127.0.0.1:0`, a free port of the loopback interface. Without `sasl` or a CA for clients,
+    /// whoever reaches the address can write.
     pub listen: Vec<SocketAddr>,
     /// Host name that clients are told instead of the address listened on.
     pub advertised_host: Option<String>,
@@ -45,6 +45,10 @@ pub struct BrokerConfig {
     pub retention_bytes: usize,
     /// How closely compressed batches are looked at. Default: strict.
     pub validation: Validation,
+    /// How connections are encrypted. Default: not at all.
+    pub tls: Option<BrokerTls>,
+    /// Who may log in. Default: nobody has to.
+    pub sasl: Option<BrokerSasl>,
 }
 
 /// How closely compressed batches are looked at before they are stored. What consumers make of a
@@ -73,6 +77,8 @@ impl Default for BrokerConfig {
             request_size_max: 100 << 20,
             retention_bytes: 256 << 20,
             validation: Validation::default(),
+            tls: None,
+            sasl: None,
         }
     }
 }
@@ -125,6 +131,20 @@ impl BrokerConfig {
     #[must_use]
     pub const fn with_batch_size_max(mut self, batch_size_max: usize) -> Self {
         self.batch_size_max = batch_size_max;
+        self
+    }
+
+    /// Sets how connections are encrypted.
+    #[must_use]
+    pub fn with_tls(mut self, tls: BrokerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets who may log in. Nobody else is served any more.
+    #[must_use]
+    pub fn with_sasl(mut self, sasl: BrokerSasl) -> Self {
+        self.sasl = Some(sasl);
         self
     }
 

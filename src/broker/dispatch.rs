@@ -12,13 +12,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
     InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, RequestHeader,
-    ResponseHeader,
+    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use super::State;
 use super::handlers::{Outcome, Scope, Serve, too_new_api_versions};
 use super::profile::Profile;
+use super::security::Door;
 use crate::protocol::{DecodeError, ErrorCode};
 
 /// An API that the embedded broker serves.
@@ -31,22 +32,26 @@ pub enum Api {
     ListOffsets = 2,
     Metadata = 3,
     FindCoordinator = 10,
+    SaslHandshake = 17,
     ApiVersions = 18,
     CreateTopics = 19,
     InitProducerId = 22,
+    SaslAuthenticate = 36,
 }
 
 impl Api {
     /// Every API served, by key.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
         Self::Metadata,
         Self::FindCoordinator,
+        Self::SaslHandshake,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::InitProducerId,
+        Self::SaslAuthenticate,
     ];
 
     /// Its number in the protocol.
@@ -62,9 +67,11 @@ impl Api {
             Self::ListOffsets => ListOffsetsRequest::SHAPE.versions,
             Self::Metadata => MetadataRequest::SHAPE.versions,
             Self::FindCoordinator => FindCoordinatorRequest::SHAPE.versions,
+            Self::SaslHandshake => SaslHandshakeRequest::SHAPE.versions,
             Self::ApiVersions => ApiVersionsRequest::SHAPE.versions,
             Self::CreateTopics => CreateTopicsRequest::SHAPE.versions,
             Self::InitProducerId => InitProducerIdRequest::SHAPE.versions,
+            Self::SaslAuthenticate => SaslAuthenticateRequest::SHAPE.versions,
         }
     }
 }
@@ -115,6 +122,8 @@ impl fmt::Debug for Call {
 pub(crate) enum Reply {
     /// Writes these bytes, so much later.
     Frame(Bytes, Duration),
+    /// Writes these bytes, and closes.
+    Last(Bytes),
     /// Goes on to the next request.
     Silent,
     /// Closes.
@@ -153,28 +162,48 @@ impl Call {
             Api::ListOffsets => decode::<ListOffsetsRequest>(frame, version)?,
             Api::Metadata => decode::<MetadataRequest>(frame, version)?,
             Api::FindCoordinator => decode::<FindCoordinatorRequest>(frame, version)?,
+            Api::SaslHandshake => decode::<SaslHandshakeRequest>(frame, version)?,
             Api::ApiVersions => decode::<ApiVersionsRequest>(frame, version)?,
             Api::CreateTopics => decode::<CreateTopicsRequest>(frame, version)?,
             Api::InitProducerId => decode::<InitProducerIdRequest>(frame, version)?,
+            Api::SaslAuthenticate => decode::<SaslAuthenticateRequest>(frame, version)?,
         };
         Ok(Self { api, served_version: Some(version), profile, correlation_id, request })
     }
 
     /// Serves the request on `node`. `is_last_call` if it shall not wait any longer.
-    pub(crate) fn answer(&self, state: &mut State, node: i32, is_last_call: bool) -> Reply {
-        let mut scope = self.scope(state, node, is_last_call);
+    pub(crate) fn answer(
+        &self,
+        state: &mut State,
+        door: &mut Door,
+        node: i32,
+        is_last_call: bool,
+    ) -> Reply {
+        let mut scope = self.scope(state, door, node, is_last_call);
         self.request.answer(&mut scope, self.correlation_id)
     }
 
     /// The answer that says `code` and nothing else.
-    pub(crate) fn refuse(&self, state: &mut State, node: i32, code: ErrorCode) -> Reply {
-        let scope = self.scope(state, node, true);
+    pub(crate) fn refuse(
+        &self,
+        state: &mut State,
+        door: &mut Door,
+        node: i32,
+        code: ErrorCode,
+    ) -> Reply {
+        let scope = self.scope(state, door, node, true);
         self.request.refuse(&scope, self.correlation_id, code)
     }
 
-    fn scope<'a>(&self, state: &'a mut State, node: i32, is_last_call: bool) -> Scope<'a> {
+    fn scope<'a>(
+        &self,
+        state: &'a mut State,
+        door: &'a mut Door,
+        node: i32,
+        is_last_call: bool,
+    ) -> Scope<'a> {
         let version = self.served_version.unwrap_or_default();
-        Scope { state, profile: self.profile, node, version, is_last_call }
+        Scope { state, door, profile: self.profile, node, version, is_last_call }
     }
 
     /// How long it may wait.
@@ -211,6 +240,12 @@ where
         match self.serve(scope) {
             Outcome::Answer(response) => encode(&response, version, correlation_id, Duration::ZERO),
             Outcome::Late(response, delay) => encode(&response, version, correlation_id, delay),
+            Outcome::AnswerAndClose(response) => {
+                match encode(&response, version, correlation_id, Duration::ZERO) {
+                    Reply::Frame(bytes, _) => Reply::Last(bytes),
+                    other => other,
+                }
+            }
             Outcome::Silent => Reply::Silent,
             Outcome::Close => Reply::Close,
             Outcome::NotYet => Reply::NotYet,

@@ -71,6 +71,25 @@ impl EmbeddedBroker {
         Ok(())
     }
 
+    /// Refuses the next so many messages of logins, whoever sends them.
+    pub fn refuse_logins(&self, count: u32) {
+        if let Some(sasl) = &mut self.shared.lock().sasl {
+            sasl.refusals = count;
+        }
+    }
+
+    /// How long logins are good for from now on; zero is for ever.
+    pub fn set_session_lifetime(&self, lifetime: Duration) {
+        if let Some(sasl) = &mut self.shared.lock().sasl {
+            sasl.session_lifetime = lifetime;
+        }
+    }
+
+    /// Logins accepted so far, those that renewed one included.
+    pub fn logins(&self) -> u64 {
+        self.shared.lock().sasl.as_ref().map_or(0, |sasl| sasl.logins)
+    }
+
     /// Forgets the faults that have not come up, and ends the states above.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();

@@ -9,17 +9,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::dispatch::{Api, Call, Reply};
 use super::faults::{Admission, AnswerFault, RequestFault};
+use super::security::Door;
 use crate::protocol::frame::FrameDecoder;
 
 /// Room made before each read of a socket.
@@ -106,21 +108,34 @@ async fn accept(id: i32, listener: TcpListener, connections: Connections, shared
 async fn admit(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
     let admission = shared.lock().faults.admission(node);
     match admission {
-        Admission::Serve => serve(stream, node, shared).await,
+        Admission::Serve => {
+            stream.set_nodelay(true)?;
+            match &shared.tls {
+                None => serve(stream, node, shared).await,
+                Some(tls) => {
+                    let stream = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await?;
+                    serve(stream, node, shared).await
+                }
+            }
+        }
         Admission::Hang => discard(&mut stream).await,
         Admission::Close => Ok(()),
     }
 }
 
-async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    node: i32,
+    shared: &Shared,
+) -> io::Result<()> {
+    let mut door = Door::new(shared.lock().sasl.is_some(), now());
     let mut held_back = Vec::new();
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut decoder = FrameDecoder::new(shared.request_size_max);
     loop {
         while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
             let call = Call::decode(frame, shared.profile).map_err(invalid)?;
-            match answer(&call, node, shared).await {
+            match answer(&call, &mut door, node, shared).await {
                 Action::Reply(Reply::Frame(bytes, delay)) => {
                     pause(delay).await;
                     let fault = shared.lock().faults.take_answer(call.api);
@@ -129,6 +144,10 @@ async fn serve(mut stream: TcpStream, node: i32, shared: &Shared) -> io::Result<
                     }
                 }
                 Action::Reply(Reply::Silent | Reply::NotYet) => {}
+                Action::Reply(Reply::Last(bytes)) => {
+                    stream.write_all(&bytes).await?;
+                    return stream.shutdown().await;
+                }
                 Action::Reply(Reply::Close) => return Ok(()),
                 Action::FallSilent => return discard(&mut stream).await,
             }
@@ -145,7 +164,10 @@ enum Action {
     FallSilent,
 }
 
-async fn answer(call: &Call, node: i32, shared: &Shared) -> Action {
+async fn answer(call: &Call, door: &mut Door, node: i32, shared: &Shared) -> Action {
+    if !door.lets_through(call.api, now()) {
+        return Action::Reply(Reply::Close);
+    }
     let fault = {
         let mut state = shared.lock();
         *state.requests.entry(call.api).or_default() += 1;
@@ -157,21 +179,21 @@ async fn answer(call: &Call, node: i32, shared: &Shared) -> Action {
     };
     match fault {
         Some(RequestFault::Refuse(code)) => {
-            return Action::Reply(call.refuse(&mut shared.lock(), node, code));
+            return Action::Reply(call.refuse(&mut shared.lock(), door, node, code));
         }
         Some(RequestFault::Disconnect) => return Action::Reply(Reply::Close),
         Some(RequestFault::Silence) => return Action::FallSilent,
         Some(RequestFault::Delay(delay)) => pause(delay).await,
         None => {}
     }
-    Action::Reply(patiently(call, node, shared).await)
+    Action::Reply(patiently(call, door, node, shared).await)
 }
 
 /// Serves a request now, or as soon as there is enough for it, or when its patience ends.
-async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
+async fn patiently(call: &Call, door: &mut Door, node: i32, shared: &Shared) -> Reply {
     // Subscribed before the first look, so that nothing stored after that look is missed.
     let mut changes = shared.changes.subscribe();
-    let reply = call.answer(&mut shared.lock(), node, false);
+    let reply = call.answer(&mut shared.lock(), door, node, false);
     if call.api == Api::Produce {
         shared.changes.send_replace(());
     }
@@ -180,7 +202,7 @@ async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
     }
     let later = async {
         while changes.changed().await.is_ok() {
-            let reply = call.answer(&mut shared.lock(), node, false);
+            let reply = call.answer(&mut shared.lock(), door, node, false);
             if !matches!(reply, Reply::NotYet) {
                 return reply;
             }
@@ -189,14 +211,14 @@ async fn patiently(call: &Call, node: i32, shared: &Shared) -> Reply {
     };
     match timeout(call.patience(), later).await {
         Ok(reply) => reply,
-        Err(_) => call.answer(&mut shared.lock(), node, true),
+        Err(_) => call.answer(&mut shared.lock(), door, node, true),
     }
 }
 
 /// Writes an answer, or what a fault makes of it, and behind it those that were held back for it.
 /// A break ends the connection.
 async fn send(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncWrite + Unpin),
     answer: Bytes,
     fault: Option<AnswerFault>,
     held_back: &mut Vec<Bytes>,
@@ -218,6 +240,8 @@ async fn send(
     for late in held_back.drain(..) {
         stream.write_all(&late).await?;
     }
+    // Of TLS, what the socket did not take at once waits in its buffers.
+    stream.flush().await?;
     Ok(match fault {
         Some(AnswerFault::Cut(_)) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -225,8 +249,13 @@ async fn send(
 }
 
 /// Reads and forgets until the peer closes.
-async fn discard(stream: &mut TcpStream) -> io::Result<()> {
+async fn discard(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "logins have an end in time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "delays are what a test asked for")]

@@ -3,7 +3,7 @@
 //! In memory, on loopback TCP, several brokers of one cluster in one process. It serves what a
 //! producer and a simple consumer ask for (any client's, librdkafka's included), checks every batch
 //! as strictly as Kafka does, and does wrong on request. It is for development and tests: what it
-//! stores ends with it, and it has no groups, transactions, TLS or authentication.
+//! stores ends with it, and it has no groups or transactions.
 //!
 //! ```
 //! # tokio_test(async {
@@ -25,6 +25,7 @@
 //!
 //! ```text
 //! listener    accepts, cuts frames, serves a connection's requests in order, waits
+//! security    (TLS, SASL) who may come in
 //! dispatch    frame -> API, version, shape -> decoded by kafka-protocol -> handler -> frame
 //! handlers    one per API: request + state -> outcome
 //! validate    (Produce) bytes -> checked batch, or the code that Kafka refuses it with
@@ -40,11 +41,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::protocol::ErrorCode;
+use crate::sasl::SaslMechanism;
 
 mod config;
 pub use config::{BrokerConfig, Validation};
@@ -73,6 +77,9 @@ pub use faults::{Admission, AnswerFault, MetadataFault, ProduceFault, RequestFau
 
 mod hooks;
 
+mod security;
+pub use security::{BrokerSasl, BrokerTls, BrokerUser};
+
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +87,7 @@ use cluster::{Cluster, Endpoint, TopicRef, TopicRules};
 use faults::Faults;
 use listener::{Node, bind_next};
 use log::LogRules;
+use security::Users;
 
 /// A cluster of brokers in this process. Ends with [`shutdown`](Self::shutdown), or when dropped.
 #[derive(Debug)]
@@ -98,6 +106,7 @@ pub(crate) struct Shared {
     changes: watch::Sender<()>,
     request_size_max: usize,
     profile: Profile,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Shared {
@@ -117,6 +126,18 @@ pub(crate) struct State {
     batch_size_max: usize,
     inflated_size_max: usize,
     validation: Validation,
+    sasl: Option<Sasl>,
+}
+
+/// Who may log in, and who did.
+#[derive(Debug)]
+pub(crate) struct Sasl {
+    users: Users,
+    mechanisms: Vec<SaslMechanism>,
+    session_lifetime: Duration,
+    /// Messages of logins to refuse, whoever sends them.
+    refusals: u32,
+    logins: u64,
 }
 
 impl EmbeddedBroker {
@@ -125,7 +146,7 @@ impl EmbeddedBroker {
     /// # Errors
     ///
     /// The system's error when an address cannot be listened on, or `InvalidInput` when the
-    /// configuration has no brokers, addresses or partitions.
+    /// configuration has no brokers, addresses or partitions, or a file of no use.
     pub async fn start(config: BrokerConfig) -> io::Result<Self> {
         let (Some(first), 1.., 1..) = (config.listen.first(), config.brokers, config.partitions)
         else {
@@ -164,10 +185,12 @@ impl EmbeddedBroker {
                 batch_size_max: config.batch_size_max,
                 inflated_size_max: config.request_size_max,
                 validation: config.validation,
+                sasl: config.sasl.as_ref().map(sasl).transpose()?,
             }),
             changes: watch::Sender::new(()),
             request_size_max: config.request_size_max,
             profile: config.profile,
+            tls: config.tls.as_ref().map(security::server_config).transpose()?,
         });
         let node = |(id, listeners)| (id, Node::start(id, listeners, &shared));
         let nodes = Mutex::new((1..).zip(listeners).map(node).collect());
@@ -330,6 +353,17 @@ fn topic_rules(config: &BrokerConfig) -> TopicRules {
             refuses_unknown_producers: config.profile.refuses_unknown_producers(),
         },
     }
+}
+
+fn sasl(config: &BrokerSasl) -> io::Result<Sasl> {
+    let no_users = || io::Error::other("passwords cannot be salted: the system has no randomness");
+    Ok(Sasl {
+        users: Users::new(config).ok_or_else(no_users)?,
+        mechanisms: config.mechanisms.clone(),
+        session_lifetime: config.session_lifetime,
+        refusals: 0,
+        logins: 0,
+    })
 }
 
 /// Differs between runs; nobody has to be unable to guess it.

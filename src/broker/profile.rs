@@ -91,9 +91,11 @@ impl Profile {
             Api::ListOffsets => [(1, 11), (0, 9), (0, 4), (0, 4)],
             Api::Metadata => [(0, 13), (0, 12), (0, 7), (0, 8)],
             Api::FindCoordinator => [(0, 6), (0, 6), (0, 2), (0, 3)],
+            Api::SaslHandshake => [(0, 1), (0, 1), (0, 1), (0, 1)],
             Api::ApiVersions => [(0, 5), (0, 4), (0, 2), (0, 3)],
             Api::CreateTopics => [(2, 7), (0, 7), (0, 3), (0, 6)],
             Api::InitProducerId => [(0, 5), (0, 5), (0, 1), (0, 3)],
+            Api::SaslAuthenticate => [(0, 2), (0, 2), (0, 0), (0, 2)],
         };
         by_profile[self as usize]
     }

@@ -31,6 +31,8 @@ mod faults;
 
 mod profiles;
 
+mod security;
+
 const SOON: Duration = Duration::from_secs(10);
 
 struct Client {

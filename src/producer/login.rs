@@ -32,6 +32,9 @@ const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Bytes of a nonce; 192 bits, as RFC 5802's examples have.
 const NONCE_SIZE: usize = 24;
 
+/// What to ask of a broker that hangs up on the first request behind the handshake.
+pub(super) const LOGIN_HINT: &str = ": does it want a login (security.protocol, sasl.mechanism)?";
+
 /// Mechanisms of a broker that are named, and characters of its words that are repeated.
 const NAMED_MAX: usize = 10;
 const WORDS_MAX: usize = 300;

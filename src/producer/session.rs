@@ -6,7 +6,7 @@
 use super::config::{Address, ProducerConfig, SaslConfig};
 use super::driver;
 use super::handshake::{Handshake, HandshakeError, Step};
-use super::login::{Login, LoginError, Nonces, Progress};
+use super::login::{LOGIN_HINT, Login, LoginError, Nonces, Progress};
 use super::net::{Exchange, NetError, Transport};
 use super::tls::TlsError;
 use super::versions::Versions;
@@ -24,6 +24,8 @@ const RENEWED_AFTER: u32 = 90;
 pub(crate) struct Session {
     wire: Wire,
     versions: Versions,
+    /// Whether anything was answered since the handshake.
+    answered: bool,
     /// When the login is renewed, if it has an end.
     renew_at: Option<Instant>,
     config: SessionConfig,
@@ -107,6 +109,8 @@ impl Question {
 pub(crate) enum SessionError {
     #[error(transparent)]
     Net(#[from] NetError),
+    #[error("{0}{LOGIN_HINT}")]
+    LoginWanted(NetError),
     #[error("{address} did not answer {api} within {patience:?}{}", hint(*.api))]
     Timeout { address: Address, api: ApiKey, patience: Duration },
     #[error("cannot connect to {address} within {patience:?}")]
@@ -155,7 +159,8 @@ impl Session {
             .map_err(|_| SessionError::ConnectTimeout { address: address.clone(), patience })??;
         let mut wire = Wire { address: address.clone(), exchange, next_correlation_id: 0 };
         let (versions, lifetime) = shake_hands(&mut wire, config).await?;
-        Ok(Self { wire, versions, renew_at: renew_at(lifetime), config: config.clone() })
+        let renew_at = renew_at(lifetime);
+        Ok(Self { wire, versions, answered: false, renew_at, config: config.clone() })
     }
 
     /// Sends the request that `encode` makes, in the highest version that both sides speak, and has
@@ -176,7 +181,13 @@ impl Session {
         let version = self.versions.choose_within(api, cap).ok_or_else(no_version)?;
         let patience = self.config.patience + wait;
         let asking = self.wire.ask((api, version), &self.config.client_id, patience, encode);
-        let body = asking.await?;
+        let body = match asking.await {
+            Err(SessionError::Net(cause)) if !self.answered && self.config.sasl.is_none() => {
+                return Err(SessionError::LoginWanted(cause));
+            }
+            answer => answer?,
+        };
+        self.answered = true;
         decode(version, &body).map_err(|cause| self.wire.nonsense(api, cause))
     }
 }

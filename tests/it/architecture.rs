@@ -13,7 +13,7 @@ const CRATE: &[(&str, &[&str])] = &[
     ("sasl", &[]),
     ("producer", &["protocol", "sasl"]),
     ("exporter", &["protocol", "sasl", "producer"]),
-    ("broker", &["protocol"]),
+    ("broker", &["protocol", "sasl"]),
     ("service", &["protocol", "producer", "exporter"]),
     ("cli", &["protocol", "producer", "exporter", "broker", "service"]),
 ];

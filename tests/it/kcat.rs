@@ -15,15 +15,37 @@ async fn start(brokers: usize) -> Option<EmbeddedBroker> {
 }
 
 async fn start_with(config: BrokerConfig) -> Option<EmbeddedBroker> {
-    if Command::new("kcat").arg("-V").output().is_err() {
-        println!("skipped: kcat is not installed");
+    if !is_installed() {
         return None;
     }
     Some(EmbeddedBroker::start(config.with_partitions(3)).await.unwrap())
 }
 
-/// Runs kcat with `input`, off the runtime's thread; its standard output.
+fn is_installed() -> bool {
+    let found = Command::new("kcat").arg("-V").output().is_ok();
+    if !found {
+        println!("skipped: kcat is not installed");
+    }
+    found
+}
+
+/// Runs kcat with `input`; its standard output.
 async fn kcat(broker: &EmbeddedBroker, arguments: &[&str], input: &str) -> String {
+    let ran = run(broker, arguments, input).await;
+    ran.unwrap_or_else(|errors| unreachable!("kcat {arguments:?} fails: {errors}"))
+}
+
+/// Runs kcat where it is installed; its standard output, or what it said to standard error.
+pub(crate) async fn try_kcat(
+    broker: &EmbeddedBroker,
+    arguments: &[&str],
+    input: &str,
+) -> Option<Result<String, String>> {
+    if is_installed() { Some(run(broker, arguments, input).await) } else { None }
+}
+
+/// Off the runtime's thread.
+async fn run(broker: &EmbeddedBroker, arguments: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new("kcat");
     command.args(["-b", &broker.bootstrap().join(",")]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,9 +56,10 @@ async fn kcat(broker: &EmbeddedBroker, arguments: &[&str], input: &str) -> Strin
         child.wait_with_output().unwrap()
     };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kcat {arguments:?} fails: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 fn lines(text: &str) -> Vec<&str> {

@@ -12,4 +12,5 @@ mod profiles;
 mod program;
 mod proxy;
 mod real_kafka;
+mod security;
 mod sockets;

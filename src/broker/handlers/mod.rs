@@ -9,6 +9,7 @@ use kafka_protocol::protocol::Request;
 
 use super::State;
 use super::profile::Profile;
+use super::security::Door;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::Shape;
 
@@ -28,6 +29,10 @@ mod fetch;
 mod list_offsets;
 
 mod find_coordinator;
+
+mod sasl_handshake;
+
+mod sasl_authenticate;
 
 /// A request that the broker serves.
 pub(crate) trait Serve: Request {
@@ -50,6 +55,8 @@ pub(crate) trait Serve: Request {
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     pub(crate) state: &'a mut State,
+    /// The connection's door.
+    pub(crate) door: &'a mut Door,
     /// The broker to pass for.
     pub(crate) profile: Profile,
     /// The node that was asked.
@@ -67,6 +74,8 @@ pub(crate) enum Outcome<R> {
     Answer(R),
     /// It is answered so much later.
     Late(R, Duration),
+    /// It is answered, and its connection is closed.
+    AnswerAndClose(R),
     /// It has no answer.
     Silent,
     /// Its connection is closed.

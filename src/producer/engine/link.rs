@@ -82,6 +82,8 @@ pub(super) struct Link {
     pub(super) address: Address,
     phase: Phase,
     in_flight: InFlight<Request>,
+    /// Whether anything was answered in this life, behind the handshake.
+    answered: bool,
     /// Lives in a row that ended before the handshake did.
     failures: u32,
     /// Lives in a row that ended within the handshake.
@@ -148,6 +150,7 @@ impl Link {
             address,
             phase: Phase::Down,
             in_flight: InFlight::new(),
+            answered: false,
             failures: 0,
             snubs: 0,
             used_at: None,
@@ -165,6 +168,7 @@ impl Link {
     pub(super) fn open(&mut self, connection: ConnectionId, deadline: Instant) {
         debug_assert!(self.in_flight.is_empty(), "requests of an earlier life");
         self.in_flight = InFlight::new();
+        self.answered = false;
         self.phase = Phase::Dialling { connection, deadline };
     }
 
@@ -219,7 +223,10 @@ impl Link {
         let body = messages::response_body(api, version, frame)?;
         let Sent { request, sent_at, .. } = self.in_flight.answered(correlation_id)?;
         let step = match &mut self.phase {
-            Phase::Up { .. } => return Ok(Progress::Answer(Answer { request, sent_at, body })),
+            Phase::Up { .. } => {
+                self.answered = true;
+                return Ok(Progress::Answer(Answer { request, sent_at, body }));
+            }
             Phase::Shaking { handshake, .. } => handshake.answered(version, &body)?,
             Phase::Renewing { versions, login, .. } => match login.answered(version, &body)? {
                 LoginProgress::Ask => Step::Ask,
@@ -299,6 +306,11 @@ impl Link {
         let Phase::Up { connection, versions, .. } = self.phase else { return Ok(None) };
         self.phase = Phase::Renewing { connection, deadline, versions, login };
         self.next_question(now, client_id)
+    }
+
+    /// Whether the peer has answered nothing but the handshake.
+    pub(super) const fn is_snubbed(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. }) && !self.answered
     }
 
     /// Whether nothing is asked on it: a peer may close such a connection, and nobody is to blame.

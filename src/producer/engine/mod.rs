@@ -40,7 +40,7 @@ use super::budget::Budget;
 use super::cluster::{Cluster, NodeId, Refresh};
 use super::completion::{Cause, DeliveryError};
 use super::config::{Acks, Address, ProducerConfig};
-use super::login::Nonces;
+use super::login::{LOGIN_HINT, Nonces};
 use super::meters::Meters;
 use super::partitioner::Random;
 use super::sequencer::Sequencer;
@@ -264,10 +264,15 @@ impl Engine {
         &mut self,
         now: Instant,
         connection: ConnectionId,
-        cause: Arc<str>,
+        mut cause: Arc<str>,
     ) {
         if let Some(target) = self.connections.get(&connection).copied() {
-            let idle = self.link_mut(target).is_some_and(|link| link.is_idle());
+            let guarded = self.config.sasl.is_some();
+            let link = self.link_mut(target);
+            let idle = link.as_ref().is_some_and(|link| link.is_idle());
+            if !guarded && link.is_some_and(|link| link.is_snubbed()) {
+                cause = format!("{cause}{LOGIN_HINT}").into();
+            }
             if self.config.acks == Acks::Zero && target != Target::Control {
                 // Where nothing is answered, this is how a broker says that it leads no more.
                 self.cluster.refresh.want(now);
