@@ -2,10 +2,14 @@
 
 use super::terminal::say;
 use super::{Exit, asked_to_stop};
-use crate::broker::{BrokerConfig, EmbeddedBroker, Profile};
+use crate::broker::{BrokerConfig, BrokerSasl, BrokerTls, EmbeddedBroker, Profile};
+use crate::sasl::{SaslMechanism, Secret};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Where the development broker listens unless told otherwise: where every Kafka client looks.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
@@ -30,6 +34,54 @@ pub(super) struct Broker {
     /// Do not create unknown topics.
     #[arg(long)]
     no_auto_create: bool,
+    /// Encrypt connections with this certificate, a PEM file.
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Want a certificate of every client, signed by one of this PEM file's.
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Let in who logs in with this name and password, and nobody else. The password may be
+    /// env.NAME, which takes it from the environment. May be given often.
+    #[arg(long, value_name = "NAME:PASSWORD", value_parser = user)]
+    sasl_user: Vec<User>,
+    /// Offer this mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. May be given often; without,
+    /// all are offered.
+    #[arg(long, requires = "sasl_user", value_name = "NAME", value_parser = mechanism)]
+    sasl_mechanism: Vec<SaslMechanism>,
+}
+
+/// A name and a password.
+#[derive(Clone)]
+struct User {
+    name: String,
+    password: Secret,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+fn user(text: &str) -> Result<User, String> {
+    let (name, password) = text.split_once(':').ok_or("write NAME:PASSWORD")?;
+    if name.is_empty() || password.is_empty() {
+        return Err("write NAME:PASSWORD, neither of them empty".to_owned());
+    }
+    let password = match password.strip_prefix("env.") {
+        Some(variable) => std::env::var(variable)
+            .map_err(|_| format!("the environment variable {variable:?} is not set"))?,
+        None => password.to_owned(),
+    };
+    Ok(User { name: name.to_owned(), password: Secret::new(password) })
+}
+
+fn mechanism(text: &str) -> Result<SaslMechanism, String> {
+    let names = SaslMechanism::ALL.map(SaslMechanism::name).join(", ");
+    SaslMechanism::from_name(text).ok_or_else(|| format!("use one of {names}"))
 }
 
 fn profiles() -> impl TypedValueParser<Value = Profile> {
@@ -46,14 +98,51 @@ impl Broker {
             .with_brokers(usize::from(self.brokers))
             .with_partitions(self.partitions)
             .with_auto_create_topics(creates && !self.no_auto_create);
+        let config = self.guard(config);
         let broker = EmbeddedBroker::start(config).await.map_err(|error| {
-            let remedy = "choose another address with --listen";
+            let remedy = match error.kind() {
+                ErrorKind::InvalidInput => return Exit::new(Exit::USAGE, error),
+                _ => "choose another address with --listen",
+            };
             Exit::new(Exit::USAGE, format!("cannot listen on {}: {error}; {remedy}", self.listen))
         })?;
         say(&format!("development broker on {}", broker.bootstrap().join(",")));
+        if let Some(protocol) = self.protocol() {
+            say(&format!("clients need security.protocol={protocol}"));
+        }
         say("everything is kept in memory and ends with it; stop it with Ctrl-C");
         asked_to_stop().await;
         broker.shutdown().await;
         Ok(())
+    }
+
+    /// Lets in who may come in.
+    fn guard(&self, mut config: BrokerConfig) -> BrokerConfig {
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let tls = BrokerTls::new(certificate, key);
+            config = config.with_tls(match &self.tls_client_ca {
+                Some(client_ca) => tls.with_client_ca(client_ca),
+                None => tls,
+            });
+        }
+        if !self.sasl_user.is_empty() {
+            let pair = |user: &User| (user.name.clone(), user.password.expose().to_owned());
+            let sasl = BrokerSasl::new(self.sasl_user.iter().map(pair));
+            config = config.with_sasl(match self.sasl_mechanism.is_empty() {
+                true => sasl,
+                false => sasl.with_mechanisms(self.sasl_mechanism.iter().copied()),
+            });
+        }
+        config
+    }
+
+    /// What clients have to set to come in; nothing, if that is not needed.
+    const fn protocol(&self) -> Option<&'static str> {
+        match (self.tls_cert.is_some(), self.sasl_user.is_empty()) {
+            (false, true) => None,
+            (true, true) => Some("ssl"),
+            (false, false) => Some("sasl_plaintext"),
+            (true, false) => Some("sasl_ssl"),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! What runs is the real thing: the exporter and producer of `ottla start`, TCP, a broker that
 //! checks every batch as Kafka does, and a reader that fetches what was stored.
 
-use super::reader::{TopicReader, addresses};
+use super::reader::TopicReader;
 use super::start::DEV_TOPIC;
 use super::terminal::{Style, harmless, say};
 use super::{Exit, waterfall};
@@ -11,7 +11,7 @@ use crate::broker::{BrokerConfig, EmbeddedBroker};
 use crate::exporter::bifrost::{
     BifrostConfig, BifrostExporter, FilterMode, PluginSpanFilter, traces,
 };
-use crate::producer::Delivered;
+use crate::producer::{Delivered, ProducerConfig};
 use crate::protocol::Codec;
 use clap::Args;
 use std::time::Duration;
@@ -90,7 +90,8 @@ async fn publish(exporter: &BifrostExporter) -> Result<Vec<(String, Delivered)>,
 }
 
 async fn show(bootstrap: &[String], expected: usize, style: Style) -> Result<(), Exit> {
-    let mut reader = TopicReader::open(&addresses(bootstrap)?, DEV_TOPIC, None).await?;
+    let config = ProducerConfig::new(bootstrap).map_err(|error| Exit::new(Exit::FAILED, error))?;
+    let mut reader = TopicReader::open(&config, DEV_TOPIC, None).await?;
     let mut shown = 0;
     while shown < expected {
         let records = reader.read(PATIENCE).await?;

@@ -5,6 +5,8 @@
 
 mod broker;
 
+mod connection;
+
 mod demo;
 
 mod reader;
@@ -18,7 +20,7 @@ mod terminal;
 mod waterfall;
 
 use crate::exporter::bifrost::BifrostError;
-use crate::producer::AdminError;
+use crate::producer::{AdminError, TlsError};
 use crate::service::ServiceError;
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -85,6 +87,12 @@ impl From<ServiceError> for Exit {
             }
             _ => Self::new(code, error),
         }
+    }
+}
+
+impl From<TlsError> for Exit {
+    fn from(error: TlsError) -> Self {
+        Self::new(Self::USAGE, error)
     }
 }
 

@@ -4,7 +4,7 @@
 //! cluster. Every batch is checked (CRC, lengths, bounded inflation) before a record is shown.
 
 use crate::producer::session::{Question, Session, SessionConfig, SessionError};
-use crate::producer::{Address, Transport};
+use crate::producer::{Address, ProducerConfig, TlsError};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::fetch::{self, FetchRequest, FetchResponse, FetchedPartition};
@@ -52,6 +52,8 @@ pub(super) struct Read {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{0}")]
     Session(#[from] SessionError),
     #[error("topic {0:?} does not exist")]
@@ -68,7 +70,7 @@ impl From<ReadError> for super::Exit {
     fn from(error: ReadError) -> Self {
         let code = match &error {
             ReadError::Session(_) | ReadError::NoLeader { .. } => Self::UNREACHABLE,
-            ReadError::NoTopic(_) => Self::USAGE,
+            ReadError::NoTopic(_) | ReadError::Tls(_) => Self::USAGE,
             ReadError::Refused { .. } | ReadError::Batch { .. } => Self::FAILED,
         };
         Self::new(code, error)
@@ -78,17 +80,16 @@ impl From<ReadError> for super::Exit {
 impl TopicReader {
     /// Opens a topic, with the last `last` records of each partition to show; all, if `None`.
     pub(super) async fn open(
-        bootstrap: &[Address],
+        cluster: &ProducerConfig,
         topic: &str,
         last: Option<i64>,
     ) -> Result<Self, ReadError> {
         let config = SessionConfig {
             client_id: "ottla-tail".to_owned(),
             patience: PATIENCE,
-            transport: Transport::plain(100 << 20),
-            sasl: None,
+            ..SessionConfig::of(cluster)?
         };
-        let mut session = Session::connect_any(bootstrap, &config).await?;
+        let mut session = Session::connect_any(&cluster.bootstrap, &config).await?;
         let metadata = describe(&mut session, topic).await?;
         let told = metadata.topics.into_iter().next();
         let told = told.ok_or_else(|| ReadError::NoTopic(topic.to_owned()))?;
@@ -226,11 +227,4 @@ async fn describe(session: &mut Session, topic: &str) -> Result<MetadataResponse
         )
         .await?;
     Ok(answer)
-}
-
-/// Addresses from `--brokers`.
-pub(super) fn addresses(brokers: &[String]) -> Result<Vec<Address>, super::Exit> {
-    let parse = |text: &String| text.parse();
-    let parsed: Result<Vec<Address>, _> = brokers.iter().map(parse).collect();
-    parsed.map_err(|error| super::Exit::new(super::Exit::USAGE, format!("--brokers: {error}")))
 }

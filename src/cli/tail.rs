@@ -1,7 +1,7 @@
 //! `ottla tail`: a topic read back, decoded.
 
-use super::broker::DEFAULT_LISTEN;
-use super::reader::{Read, TopicReader, addresses};
+use super::connection::Connection;
+use super::reader::{Read, TopicReader};
 use super::terminal::{Style, harmless};
 use super::{Exit, asked_to_stop, waterfall};
 use crate::producer::topic_name_fault;
@@ -17,9 +17,8 @@ const FOLLOW_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Tail {
     /// The topic.
     topic: String,
-    /// Brokers to find the cluster by, as host:port, separated by commas.
-    #[arg(long, short, env = "OTTLA_BROKERS", value_delimiter = ',', default_value = DEFAULT_LISTEN, value_name = "ADDR")]
-    brokers: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// Show this many of the last records of each partition; "all" shows every one.
     #[arg(long, short = 'n', default_value = "10", value_parser = last, value_name = "N")]
     last: Last,
@@ -60,8 +59,8 @@ impl Tail {
             let topic = &self.topic;
             return Err(Exit::new(Exit::USAGE, format!("{topic:?} is not a topic name: {fault}")));
         }
-        let bootstrap = addresses(&self.brokers)?;
-        let mut reader = TopicReader::open(&bootstrap, &self.topic, self.last.0).await?;
+        let config = self.connection.config()?;
+        let mut reader = TopicReader::open(&config, &self.topic, self.last.0).await?;
         let reading = async {
             loop {
                 let wait = if self.follow { FOLLOW_WAIT } else { Duration::ZERO };

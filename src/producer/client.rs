@@ -17,6 +17,7 @@ use super::record::{OwnedRecord, Record};
 use super::tls::TlsError;
 use crate::protocol::Codec;
 use crate::protocol::record_batch::BatchLimits;
+use crate::sasl::SaslMechanism;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,6 +70,14 @@ impl Producer {
         config.validate()?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let transport = Transport::new(&config)?;
+        if let (None, Some(SaslMechanism::Plain)) =
+            (&config.tls, config.sasl.as_ref().map(|sasl| sasl.mechanism))
+        {
+            tracing::warn!(
+                "the password is sent in clear text (sasl.mechanism=PLAIN without TLS): use SCRAM, \
+                 or security.protocol=sasl_ssl"
+            );
+        }
         let seeds = driver::seeds().map_err(StartError::NoRandomness)?;
         let limits =
             BatchLimits { bytes_max: config.batch_size, records_max: config.batch_records_max };

@@ -84,8 +84,6 @@ mod driver;
 mod client;
 pub use client::{Ends, Producer, SendError, Sending, StartError};
 
-pub(crate) use net::Transport;
-
 pub(crate) mod session;
 
 mod admin;

@@ -15,7 +15,7 @@ const CRATE: &[(&str, &[&str])] = &[
     ("exporter", &["protocol", "sasl", "producer"]),
     ("broker", &["protocol", "sasl"]),
     ("service", &["protocol", "producer", "exporter"]),
-    ("cli", &["protocol", "producer", "exporter", "broker", "service"]),
+    ("cli", &["protocol", "sasl", "producer", "exporter", "broker", "service"]),
 ];
 
 /// The producer's files in the order of their arrows: each may import those before it.

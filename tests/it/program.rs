@@ -253,13 +253,13 @@ fn the_development_broker_passes_for_the_broker_that_it_is_told_to() {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
     let mut stream = TcpStream::connect(line.trim_end().rsplit(' ').next().unwrap()).unwrap();
-    // ApiVersions v99, which Redpanda answers with all of its eight APIs, Produce v0 to v7 first.
+    // ApiVersions v99, which Redpanda answers with all of its ten APIs, Produce v0 to v7 first.
     stream.write_all(&[0, 0, 0, 8, 0, 18, 0, 99, 0, 0, 0, 1]).unwrap();
     let mut answer = [0; 20];
     stream.read_exact(&mut answer).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(answer[8..], [0, 35, 0, 0, 0, 8, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(answer[8..], [0, 35, 0, 0, 0, 10, 0, 0, 0, 0, 0, 7]);
 
     let unknown = run(ottla(&["broker", "--profile", "kafka1"]), "");
     let message = text(&unknown.stderr);
@@ -299,8 +299,25 @@ async fn what_cannot_start_says_why_in_one_sentence() {
         (
             "tls",
             with(r#", "tls_enabled": true"#),
+            3,
+            "closed the connection during the TLS handshake: does its port speak TLS?".to_owned(),
+        ),
+        (
+            "certificate",
+            with(r#", "tls_enabled": true, "ca_cert": "/no/such/ca.pem""#),
             2,
-            "tls_enabled: TLS is not supported by this version of ottla".to_owned(),
+            "ca_cert: cannot read the CA certificate from /no/such/ca.pem: No such file".to_owned(),
+        ),
+        (
+            "login",
+            with(
+                r#", "sasl_enabled": true, "sasl": {"mechanism": "PLAIN", "username": "u", "password": "p"}"#,
+            ),
+            3,
+            format!(
+                "failed to connect/authenticate with broker: {}: cannot log in: the broker knows no SASL",
+                broker.bootstrap()[0]
+            ),
         ),
         (
             "name",

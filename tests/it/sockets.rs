@@ -124,7 +124,10 @@ async fn foreign_peer(answer: &'static [u8], tasks: &mut JoinSet<()>) -> String 
 async fn a_peer_that_is_no_broker_is_named_and_nothing_is_reserved_for_its_length() {
     let cases: [(&[u8], &str); 6] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP server answered, not a Kafka broker"),
-        (&[0x15, 3, 3, 0, 2, 2, 22], "the peer speaks TLS on this port, we spoke plaintext"),
+        (
+            &[0x15, 3, 3, 0, 2, 2, 22],
+            "speaks TLS, and we do not: set security.protocol to ssl or sasl_ssl",
+        ),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "an SSH server answered, not a Kafka broker"),
         (&[0xff; 8], "it announced a frame of -1 bytes"),
         (&[0x80, 0, 0, 0, 1], "it announced a frame of -2147483648 bytes"),
@@ -234,5 +237,5 @@ async fn a_peer_that_hangs_up_without_a_word_is_asked_about() {
         panic!("accepted")
     };
     let cause = std::error::Error::source(&error).expect("a cause").to_string();
-    assert!(cause.contains("does it want TLS or SASL?"), "{cause}");
+    assert!(cause.contains("does its port want TLS (security.protocol)?"), "{cause}");
 }

@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use crate::producer::{Address, topic_name_fault};
+use crate::producer::{
+    Address, Pem, Roots, SaslConfig as ProducerSasl, TlsConfig, topic_name_fault,
+};
 use crate::protocol::Codec;
 use crate::sasl::{SaslMechanism, Secret};
 
@@ -37,7 +39,8 @@ pub struct BifrostConfig {
     pub topic: String,
     /// Whether connections are encrypted. Default: false.
     pub tls_enabled: bool,
-    /// Certificates in PEM that the brokers' must be signed by. Default: the system's.
+    /// Certificates in PEM that the brokers' must be signed by, or the path of a file with them.
+    /// Default: the system's.
     pub ca_cert: Option<Secret>,
     /// Whether to log in. Needs `sasl`. Default: false.
     pub sasl_enabled: bool,
@@ -89,7 +92,7 @@ impl BifrostConfig {
     /// # Errors
     ///
     /// The first that no trace could be published with: `Missing`, `InvalidBroker`, `InvalidTopic`,
-    /// `OutOfRange`, `SaslMissing` or `InvalidCertificate`.
+    /// `OutOfRange`, `SaslMissing`, `InvalidSasl` or `InvalidCertificate`.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.brokers.is_empty() {
             return Err(ConfigError::Missing { field: "brokers" });
@@ -113,22 +116,31 @@ impl BifrostConfig {
         self.check_security()
     }
 
-    /// The first setting that asks for what this version cannot do.
-    ///
-    /// Not part of [`check`](Self::check), so that a complete file can be read and shown.
-    pub fn unsupported(&self) -> Option<ConfigError> {
-        if self.tls_enabled {
-            return Some(ConfigError::Unsupported { field: "tls_enabled", feature: "TLS" });
+    /// How connections are encrypted, if they are.
+    pub(super) fn tls(&self) -> Option<TlsConfig> {
+        let mut tls = self.tls_enabled.then(TlsConfig::default)?;
+        if let Some(ca_cert) = &self.ca_cert {
+            tls.roots = Roots::These(vec![match is_path(ca_cert) {
+                true => Pem::File(ca_cert.expose().trim().into()),
+                false => Pem::Text(ca_cert.clone()),
+            }]);
         }
-        self.sasl_enabled
-            .then_some(ConfigError::Unsupported { field: "sasl_enabled", feature: "SASL" })
+        Some(tls)
+    }
+
+    /// How to log in, if that is wanted.
+    pub(super) fn login(&self) -> Result<Option<ProducerSasl>, ConfigError> {
+        let Some(sasl) = self.sasl.as_ref().filter(|_| self.sasl_enabled) else { return Ok(None) };
+        let SaslConfig { mechanism, username, password } = sasl.clone();
+        let login = ProducerSasl::new(mechanism, username, password);
+        login.map(Some).map_err(|cause| ConfigError::InvalidSasl { cause })
     }
 
     fn check_security(&self) -> Result<(), ConfigError> {
-        const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
         if self.tls_enabled
             && let Some(ca_cert) = &self.ca_cert
-            && !ca_cert.expose().contains(CERTIFICATE)
+            && !is_path(ca_cert)
+            && !ca_cert.expose().contains("-----BEGIN CERTIFICATE-----")
         {
             return Err(ConfigError::InvalidCertificate);
         }
@@ -143,8 +155,14 @@ impl BifrostConfig {
                 return Err(ConfigError::Missing { field });
             }
         }
-        Ok(())
+        self.login().map(drop)
     }
+}
+
+/// Whether a value is where a certificate is, rather than one: PEM has lines, and hyphens.
+fn is_path(ca_cert: &Secret) -> bool {
+    let text = ca_cert.expose().trim();
+    !text.contains('\n') && !text.contains("-----")
 }
 
 /// How to log in to the brokers.
@@ -261,31 +279,47 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_must_look_like_one() {
-        let ca_cert = Some(Secret::new("/etc/ssl/ca.pem"));
-        let config = BifrostConfig { tls_enabled: true, ca_cert, ..config() };
+    fn a_certificate_is_a_text_or_a_file_and_must_look_like_it() {
+        let with = |ca_cert: &str| BifrostConfig {
+            tls_enabled: true,
+            ca_cert: Some(Secret::new(ca_cert)),
+            ..config()
+        };
+        let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (ca_cert, pem) in [
+            (text, Pem::Text(Secret::new(text))),
+            (" /etc/ssl/ca.pem\n", Pem::File("/etc/ssl/ca.pem".into())),
+        ] {
+            let config = with(ca_cert);
+            config.check().unwrap();
+            assert_eq!(config.tls().unwrap().roots, Roots::These(vec![pem]));
+        }
         assert_eq!(
-            refused(&config),
+            refused(&with("-----BEGIN PRIVATE KEY-----\nAAAA")),
             "ca_cert: holds no PEM certificate; give the text from \"-----BEGIN CERTIFICATE-----\" \
-             on, not the path of a file",
+             on, or the path of a file with it",
         );
+        assert!(config().tls().is_none());
+        let system = BifrostConfig { tls_enabled: true, ..config() };
+        assert_eq!(system.tls().unwrap().roots, Roots::System);
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_said_apart() {
-        assert_eq!(config().unsupported(), None);
-        let tls = BifrostConfig { tls_enabled: true, ..config() };
-        assert!(tls.check().is_ok());
-        assert_eq!(
-            tls.unsupported().unwrap().to_string(),
-            "tls_enabled: TLS is not supported by this version of ottla; set it to false and use \
-             a listener without TLS",
-        );
-        assert_eq!(
-            BifrostConfig { sasl_enabled: true, ..config() }.unsupported().unwrap().to_string(),
-            "sasl_enabled: SASL is not supported by this version of ottla; set it to false and \
-             use a listener without SASL",
-        );
+    fn a_login_is_made_of_what_was_given_and_only_if_it_is_on() {
+        let sasl = |username: &str| SaslConfig {
+            mechanism: SaslMechanism::ScramSha512,
+            username: Secret::new(username),
+            password: Secret::new("hunter2"),
+        };
+        let with = |sasl_enabled, username: &str| BifrostConfig {
+            sasl_enabled,
+            sasl: Some(sasl(username)),
+            ..config()
+        };
+        let login = with(true, "alice").login().unwrap().unwrap();
+        assert_eq!(login.mechanism, SaslMechanism::ScramSha512);
+        assert!(with(false, "alice").login().unwrap().is_none());
+        assert_eq!(refused(&with(true, "al\0ice")), "sasl: the username holds a NUL character");
     }
 
     #[test]

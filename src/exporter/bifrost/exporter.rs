@@ -9,7 +9,9 @@ use super::filter::Filter;
 use super::model::Trace;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
-use crate::producer::{Admin, AdminError, Producer, ProducerConfig, Record, SendError, StartError};
+use crate::producer::{
+    Admin, AdminError, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+};
 use std::time::Duration;
 
 /// The largest trace, in bytes as JSON. What a broker takes may be less, and counts after
@@ -51,6 +53,9 @@ pub enum BifrostError {
     /// The settings cannot be used.
     #[error("kafka plugin: {0}")]
     Config(#[from] ConfigError),
+    /// The certificates cannot be used.
+    #[error("kafka plugin: ca_cert: {0}")]
+    Tls(#[source] TlsError),
     /// No broker answers as one.
     #[error("kafka plugin: failed to connect/authenticate with broker: {0}")]
     Connect(#[source] AdminError),
@@ -77,10 +82,9 @@ impl BifrostExporter {
     /// `BifrostError`; see its variants.
     pub async fn start(config: &BifrostConfig) -> Result<Self, BifrostError> {
         config.check()?;
-        if let Some(unsupported) = config.unsupported() {
-            return Err(unsupported.into());
-        }
-        let producer_config = producer_config(config).map_err(StartError::Config)?;
+        let mut producer_config = producer_config(config).map_err(StartError::Config)?;
+        producer_config.tls = config.tls();
+        producer_config.sasl = config.login()?;
         ensure_topic(config, &producer_config).await?;
         Ok(Self {
             topic: config.topic.clone(),
@@ -141,7 +145,10 @@ async fn ensure_topic(
     config: &BifrostConfig,
     producer: &ProducerConfig,
 ) -> Result<(), BifrostError> {
-    let mut admin = Admin::connect(producer).await.map_err(BifrostError::Connect)?;
+    let mut admin = Admin::connect(producer).await.map_err(|error| match error {
+        AdminError::Tls(error) => BifrostError::Tls(error),
+        error => BifrostError::Connect(error),
+    })?;
     let found = admin.partition_count(&config.topic).await.map_err(BifrostError::Topic)?;
     match found {
         Some(_) => Ok(()),

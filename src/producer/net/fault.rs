@@ -4,7 +4,7 @@
 //! look at. Settings are named as librdkafka names them, which is how most people know them.
 
 use super::super::config::Address;
-use crate::protocol::frame::FrameError;
+use crate::protocol::frame::{ForeignPeer, FrameError};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -30,32 +30,8 @@ pub(super) enum Fault {
         spoke: bool,
     },
     Frame(FrameError),
-    /// The first bytes are no answer of Kafka's.
-    Stranger(Stranger),
     /// There is no TLS connection, or no longer.
     Tls(TlsFault),
-}
-
-/// Who speaks where a broker should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stranger {
-    /// A TLS record.
-    Tls,
-    /// An HTTP answer.
-    Http,
-}
-
-impl Stranger {
-    /// Whom these first bytes of a plain connection are from, if not from a broker. A frame's
-    /// length would have to be beyond a gigabyte to begin with `H`, and beyond 300 MB to begin as a
-    /// TLS record does.
-    pub(super) fn recognise(first: &[u8]) -> Option<Self> {
-        match first {
-            [0x15 | 0x16, 0x03, 0x00..=0x04, ..] => Some(Self::Tls),
-            [b'H', b'T', b'T', b'P', ..] => Some(Self::Http),
-            _ => None,
-        }
-    }
 }
 
 /// What is wrong with a TLS connection.
@@ -174,15 +150,12 @@ impl fmt::Display for NetError {
                 "{address} closed the connection without a word: is it a Kafka broker, and does \
                  its port want TLS (security.protocol)?"
             ),
-            Fault::Frame(error) => write!(f, "{address}: {error}"),
-            Fault::Stranger(Stranger::Tls) => write!(
+            Fault::Frame(error) if error.peer == ForeignPeer::Tls => write!(
                 f,
                 "{address} speaks TLS, and we do not: set security.protocol to ssl or sasl_ssl, \
                  or use the port of a plaintext listener"
             ),
-            Fault::Stranger(Stranger::Http) => {
-                write!(f, "{address} is no Kafka broker: it speaks HTTP")
-            }
+            Fault::Frame(error) => write!(f, "{address}: {error}"),
             Fault::Tls(fault) => fault.write(f, address),
         }
     }
@@ -264,21 +237,6 @@ impl fmt::Display for When {
         match jiff::Timestamp::UNIX_EPOCH.checked_add(since_epoch) {
             Ok(date) => write!(f, "{words}{}", date.strftime("%Y-%m-%d")),
             Err(_) => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strangers_are_known_by_their_first_bytes() {
-        assert_eq!(Stranger::recognise(b"HTTP/1.1 400 Bad Request"), Some(Stranger::Http));
-        assert_eq!(Stranger::recognise(&[0x15, 3, 3, 0, 2, 2, 70]), Some(Stranger::Tls));
-        assert_eq!(Stranger::recognise(&[0x16, 3, 1]), Some(Stranger::Tls));
-        for broker in [&[0, 0, 0, 40, 0][..], &[0x15, 4, 0, 0], b"HTT", &[]] {
-            assert_eq!(Stranger::recognise(broker), None);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::config::{Address, ProducerConfig};
 use super::tls::TlsError;
 use crate::protocol::frame::FrameDecoder;
 use bytes::{Buf, Bytes};
-use fault::{Fault, Stranger, TlsFault};
+use fault::{Fault, TlsFault};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -86,10 +86,7 @@ impl Transport {
     }
 
     /// In plain text.
-    #[cfg_attr(
-        not(any(feature = "cli", test)),
-        expect(dead_code, reason = "only the program reads topics back")
-    )]
+    #[cfg(test)]
     pub(crate) const fn plain(response_size_max: usize) -> Self {
         Self { tls: None, identified: false, response_size_max }
     }
@@ -235,7 +232,7 @@ impl Incoming {
         Self { decoder: FrameDecoder::new(transport.response_size_max), spoke: false }
     }
 
-    /// Reads more. An error when there is no more, or when the first of it is not Kafka's.
+    /// Reads more. An error when there is no more.
     async fn read(
         &mut self,
         transport: &Transport,
@@ -251,11 +248,6 @@ impl Incoming {
                 return Err(Fault::Eof { spoke: false });
             }
             Err(error) => return Err(transport.fault(error, Fault::Read, self.spoke)),
-        }
-        if !self.spoke
-            && let Some(stranger) = Stranger::recognise(buffer)
-        {
-            return Err(Fault::Stranger(stranger));
         }
         self.spoke = true;
         Ok(())

@@ -52,6 +52,14 @@ pub enum PropertyError {
         /// Why.
         reason: &'static str,
     },
+    /// Another property makes no sense without it.
+    #[error("configuration property {name:?} is missing: {because}")]
+    Missing {
+        /// Which.
+        name: &'static str,
+        /// What needs it.
+        because: String,
+    },
     /// Two properties exclude each other.
     #[error("{first} does not go with {second}: {remedy}")]
     Conflict {

@@ -11,6 +11,7 @@
 //! | `rows` | which properties there are: data |
 //! | `table` | what a row does |
 //! | `rules` | what properties do to each other |
+//! | `security` | what those of TLS and SASL come to |
 //! | `error`, `describe` | what is said about all that |
 //!
 //! Semantics: <https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>
@@ -21,6 +22,7 @@ mod describe;
 mod error;
 mod rows;
 mod rules;
+mod security;
 mod table;
 mod value;
 
@@ -30,7 +32,7 @@ use super::config::ProducerConfig;
 use rules::Draft;
 use std::collections::BTreeMap;
 use table::{Effect, Row, find};
-use value::Value;
+use value::{Kind, Value};
 
 /// Properties, on their way to a [`ProducerConfig`].
 ///
@@ -170,8 +172,7 @@ impl Properties {
         let replaces = before
             .filter(|before| before.explicit && explicit && before.name != spelled.name)
             .map(|before| before.name);
-        let given =
-            Given { name: spelled.name, text: text.trim().to_owned(), value, explicit, replaces };
+        let given = Given { name: spelled.name, text: row.shown(text), value, explicit, replaces };
         self.settings.0.insert(row.name, given);
         Ok(())
     }
@@ -220,6 +221,12 @@ impl Given {
         format!("{}={}", self.name, self.text)
     }
 
+    /// Whether it asks for something else than what happens anyway.
+    fn is_not_default(&self) -> bool {
+        let default = find(self.name).and_then(|(_, row)| row.default_value());
+        default.as_ref() != Some(&self.value) && self.value != Value::Text(String::new())
+    }
+
     /// What is to be said of it alone.
     fn notes(&self, row: &Row) -> impl Iterator<Item = PropertyNote> + use<> {
         let note =
@@ -242,6 +249,14 @@ impl Given {
 }
 
 impl Row {
+    /// A value as errors and notes may repeat it.
+    fn shown(&self, text: &str) -> String {
+        match self.kind {
+            Kind::Secret => "[redacted]".to_owned(),
+            _ => text.trim().to_owned(),
+        }
+    }
+
     /// Reads and checks a value given for the property by the name `spelled`.
     fn read(&self, spelled: &'static str, text: &str) -> Result<Value, PropertyError> {
         let value = self.kind.parse(spelled, text)?;

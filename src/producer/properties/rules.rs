@@ -52,7 +52,7 @@ impl Draft<'_> {
         self.settle_sizes();
         self.settle_metadata_age();
         self.settle_level();
-        Ok(())
+        self.settle_security()
     }
 
     /// Idempotence that was asked for has its needs met; that of the default gives way.
@@ -226,7 +226,7 @@ impl Draft<'_> {
         self.note(name, NoteKind::Adjusted, text);
     }
 
-    fn note(&mut self, name: &'static str, kind: NoteKind, text: String) {
+    pub(super) fn note(&mut self, name: &'static str, kind: NoteKind, text: String) {
         let name = self.settings.get(name).map_or(name, |given| given.name);
         self.notes.push(PropertyNote { name, kind, text: text.into() });
     }

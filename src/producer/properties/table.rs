@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The port of a broker whose address has none.
 const PORT: u16 = 9092;
 
+/// What may stand in front of a broker's address.
+const SCHEMES: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+
 /// A property.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -138,8 +141,10 @@ pub(super) fn bootstrap(config: &mut ProducerConfig, value: &Value) -> Result<()
 
 fn broker(part: &str) -> Result<Address, String> {
     let bare = match part.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("plaintext") => rest,
-        Some((scheme, _)) => return Err(format!("{scheme}:// is not supported, only plaintext")),
+        Some((scheme, rest)) if SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(scheme)) => rest,
+        Some((scheme, _)) => {
+            return Err(format!("{scheme}:// is none of {}", SCHEMES.join(", ")));
+        }
         None => part,
     };
     let has_port = match bare.starts_with('[') {

@@ -5,7 +5,9 @@ use super::rows::{CONSUMER, GLOBAL, TOPIC};
 use super::table::{Set, all, find};
 use super::value::Kind;
 use super::*;
+use crate::producer::tls::{Pem, Roots, TlsIdentity};
 use crate::protocol::{Codec, Compression};
+use crate::sasl::Secret;
 use std::time::Duration;
 
 const BROKER: (&str, &str) = ("bootstrap.servers", "localhost:9092");
@@ -209,8 +211,15 @@ fn brokers_are_read_as_librdkafka_reads_them() {
     let config = configured(&[("metadata.broker.list", "a, b:1,,PLAINTEXT://c:2 ,[::1],[::1]:3")]);
     let addresses: Vec<_> = config.bootstrap.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["a:9092", "b:1", "c:2", "[::1]:9092", "[::1]:3"]);
-    let error = refused(&[("bootstrap.servers", "sasl_ssl://a:1")]);
-    assert!(error.contains("sasl_ssl:// is not supported, only plaintext"), "{error}");
+    let error = refused(&[("bootstrap.servers", "http://a:1")]);
+    assert!(error.contains("http:// is none of plaintext, ssl, sasl_plaintext"), "{error}");
+    let error = refused(&[("bootstrap.servers", "ssl://a:1")]);
+    assert_eq!(
+        error,
+        "bootstrap.servers=ssl://a:1 does not go with security.protocol=plaintext: leave the \
+         scheme out, or set security.protocol to it"
+    );
+    configured(&[("bootstrap.servers", "SSL://a:1"), ("security.protocol", "ssl")]);
     assert!(refused(&[("bootstrap.servers", "a:x")]).contains("from 1 to 65535"));
     let error = Properties::new().into_config().unwrap_err();
     assert_eq!(error, PropertyError::Config(ConfigError::NoBrokers));
@@ -342,30 +351,101 @@ fn levels_beyond_a_codecs_highest_are_lowered_to_it() {
 }
 
 #[test]
-fn tls_and_sasl_are_refused_without_repeating_secrets() {
-    for (name, value) in [
-        ("security.protocol", "SASL_SSL"),
-        ("ssl.key.password", "hunter2"),
-        ("sasl.password", "hunter2"),
-        ("sasl.mechanism", "PLAIN"),
-        ("enable.ssl.certificate.verification", "false"),
-        ("transactional.id", "hunter2"),
+fn security_protocol_decides_whether_there_is_tls_and_a_login() {
+    let login = [("sasl.mechanism", "PLAIN"), ("sasl.username", "u"), ("sasl.password", "p")];
+    for (protocol, tls, sasl) in [
+        ("PLAINTEXT", false, false),
+        ("ssl", true, false),
+        ("SASL_PLAINTEXT", false, true),
+        ("sasl_ssl", true, true),
     ] {
-        let error = refused(&[(name, value)]);
-        assert!(error.contains(name) && error.contains("is not supported"), "{error}");
-        assert!(!error.contains(value), "{error}");
-    }
-    for (name, value) in [
-        ("security.protocol", "PLAINTEXT"),
-        ("sasl.mechanisms", "gssapi"),
-        ("ssl.ca.location", ""),
-        ("enable.ssl.certificate.verification", "1"),
-        ("enable.gapless.guarantee", "0"),
-    ] {
-        assert_eq!(notes(&[(name, value)]), [""; 0], "{name}");
+        let pairs = [&[("security.protocol", protocol)][..], &login].concat();
+        let config = configured(&pairs);
+        assert_eq!((config.tls.is_some(), config.sasl.is_some()), (tls, sasl), "{protocol}");
+        let idle = notes(&pairs).iter().filter(|note| note.contains("has no effect")).count();
+        assert_eq!(idle, if sasl { 0 } else { 3 }, "{protocol}");
     }
     let error = refused(&[("security.protocol", "tls")]);
     assert!(error.contains("expected one of plaintext, ssl"), "{error}");
+}
+
+#[test]
+fn properties_of_tls_become_its_settings() {
+    let ssl = ("security.protocol", "ssl");
+    let tls = |pairs: &[(&str, &str)]| configured(&[&[ssl][..], pairs].concat()).tls.unwrap();
+    let plain = tls(&[]);
+    assert!(plain.verify_certificates && plain.verify_hostname && plain.identity.is_none());
+    assert_eq!(plain.roots, Roots::System);
+    assert_eq!(tls(&[("ssl.ca.location", "probe")]).roots, Roots::System);
+    let all = tls(&[
+        ("ssl.ca.location", "/ca.pem"),
+        ("ssl.ca.pem", "-----BEGIN"),
+        ("ssl.certificate.location", "/me.pem"),
+        ("ssl.key.pem", "-----BEGIN"),
+        ("ssl.key.password", "hunter2"),
+        ("ssl.cipher.suites", "ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256"),
+        ("enable.ssl.certificate.verification", "false"),
+        ("ssl.endpoint.identification.algorithm", "none"),
+    ]);
+    let text = || Pem::Text(Secret::new("-----BEGIN"));
+    assert_eq!(all.roots, Roots::These(vec![Pem::File("/ca.pem".into()), text()]));
+    let identity = TlsIdentity {
+        certificate: Pem::File("/me.pem".into()),
+        key: text(),
+        key_password: Some(Secret::new("hunter2")),
+    };
+    assert_eq!(all.identity, Some(identity));
+    assert_eq!(all.cipher_suites, ["ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"]);
+    assert!(!all.verify_certificates && !all.verify_hostname);
+    assert!(!format!("{all:?}").contains("hunter2"));
+}
+
+#[test]
+fn half_an_identity_and_two_of_one_kind_are_refused() {
+    let refused =
+        |pairs: &[(&str, &str)]| refused(&[&[("security.protocol", "ssl")][..], pairs].concat());
+    assert_eq!(
+        refused(&[("ssl.certificate.location", "/me.pem")]),
+        "configuration property \"ssl.key.location\" is missing: a client certificate is given"
+    );
+    assert!(refused(&[("ssl.key.pem", "x")]).contains("\"ssl.certificate.location\" is missing"));
+    assert_eq!(
+        refused(&[("ssl.key.location", "/me.key"), ("ssl.key.pem", "hunter2")]),
+        "ssl.key.location=/me.key does not go with ssl.key.pem=[redacted]: give one of them"
+    );
+}
+
+#[test]
+fn a_login_needs_a_mechanism_that_is_spoken_and_who_logs_in() {
+    let refused = |pairs: &[(&str, &str)]| {
+        refused(&[&[("security.protocol", "sasl_ssl")][..], pairs].concat())
+    };
+    assert_eq!(
+        refused(&[]),
+        "configuration property \"sasl.mechanism\" is missing: security.protocol=sasl_ssl asks \
+         for a login"
+    );
+    for name in ["GSSAPI", "OAUTHBEARER"] {
+        let error = refused(&[("sasl.mechanism", name)]);
+        assert!(error.ends_with("expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"), "{error}");
+    }
+    let scram = ("sasl.mechanisms", "scram-sha-512");
+    assert!(refused(&[scram]).contains("\"sasl.username\" is missing: SCRAM-SHA-512 needs it"));
+    assert!(refused(&[scram, ("sasl.username", "u")]).contains("\"sasl.password\" is missing"));
+    let error = refused(&[scram, ("sasl.username", "u\0"), ("sasl.password", "hunter2")]);
+    assert!(error.contains("the username holds a NUL") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    for name in ["sasl.password", "sasl.username", "ssl.key.password", "ssl.key.pem"] {
+        let properties = Properties::from_pairs([(name, "hunter2")]).unwrap();
+        assert!(!format!("{properties:?}").contains("hunter2"), "{name}");
+    }
+    for name in ["sasl.oauthbearer.client.secret", "transactional.id", "ssl.keystore.password"] {
+        let error = refused(&[(name, "hunter2")]);
+        assert!(error.contains("is not supported") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 /// Prints the table when the documentation is not it.

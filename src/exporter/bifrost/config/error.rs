@@ -5,6 +5,7 @@
 
 use super::{BATCH_SIZE_MAX, FLUSH_INTERVAL_MAX};
 use crate::exporter::bifrost::json::clip;
+use crate::sasl::SaslError;
 
 /// Why a configuration cannot be used. All are the operator's to correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,10 +109,16 @@ pub enum ConfigError {
          or set sasl_enabled to false"
     )]
     SaslMissing,
+    /// The credentials are none that could be sent.
+    #[error("sasl: {cause}")]
+    InvalidSasl {
+        /// What is wrong with them.
+        cause: SaslError,
+    },
     /// `ca_cert` is something else.
     #[error(
         "ca_cert: holds no PEM certificate; give the text from \"-----BEGIN CERTIFICATE-----\" on, \
-         not the path of a file"
+         or the path of a file with it"
     )]
     InvalidCertificate,
     /// A secret names an environment variable that has no value.
@@ -135,17 +142,6 @@ pub enum ConfigError {
     VaultReference {
         /// The field.
         field: &'static str,
-    },
-    /// A setting asks for what this version cannot do.
-    #[error(
-        "{field}: {feature} is not supported by this version of ottla; set it to false and use a \
-         listener without {feature}"
-    )]
-    Unsupported {
-        /// The field.
-        field: &'static str,
-        /// What it asks for.
-        feature: &'static str,
     },
 }
 

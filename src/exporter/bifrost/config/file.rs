@@ -56,7 +56,7 @@ impl KafkaEntry {
     ///
     /// # Errors
     ///
-    /// Any [`ConfigError`] but `Unsupported`: the first mistake in the file's order, then the first
+    /// Any [`ConfigError`]: the first mistake in the file's order, then the first
     /// by [`BifrostConfig::check`].
     pub fn from_json(
         text: &str,
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(config.flush_interval, Duration::from_secs(1));
         assert!(!config.auto_create_topic && !config.disable_content_logging);
         assert_eq!(config.request_headers, ["x-tenant-id", "x-request-source"]);
-        assert!(config.unsupported().is_some());
+        assert!(config.tls().is_some() && config.login().unwrap().is_some());
     }
 
     #[test]
