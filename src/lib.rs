@@ -28,6 +28,10 @@ pub mod producer;
 
 pub mod exporter;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(feature = "broker")]
 pub mod broker;
 

@@ -89,6 +89,11 @@ pub struct Derivation {
 }
 
 impl Derivation {
+    /// How much there is to compute.
+    pub const fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
     /// Computes it. Takes about a microsecond an iteration.
     pub fn run(&self) -> SaltedPassword {
         let password = self.password.expose().as_bytes();

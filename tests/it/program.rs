@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 
-const TRACE: &str = include_str!("../golden/bifrost-trace.json");
+pub(crate) const TRACE: &str = include_str!("../golden/bifrost-trace.json");
 const RECORD: &str = include_str!("../golden/bifrost-record.json");
 
-fn ottla(arguments: &[&str]) -> Command {
+pub(crate) fn ottla(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(arguments).env_remove("OTTLA_LOG").env_remove("OTTLA_CONFIG");
     command
 }
 
-fn run(mut command: Command, input: &str) -> Output {
+pub(crate) fn run(mut command: Command, input: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A program that refuses its arguments reads no input.
@@ -26,15 +26,15 @@ fn run(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// A configuration file that is gone with the value.
-struct Config(PathBuf);
+pub(crate) struct Config(PathBuf);
 
 impl Config {
-    fn new(name: &str, entry: &str) -> Self {
+    pub(crate) fn new(name: &str, entry: &str) -> Self {
         let folder = std::env::temp_dir();
         let path = folder.join(format!("ottla-{}-{name}.json", std::process::id()));
         let entry = format!(r#"{{"enabled": true, "name": "kafka", "config": {entry}}}"#);
@@ -42,7 +42,7 @@ impl Config {
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -297,6 +297,41 @@ async fn what_cannot_start_says_why_in_one_sentence() {
             "sasl.password: the environment variable \"OTTLA_TEST_UNSET\" is not set".to_owned(),
         ),
         (
+            "name",
+            format!(r#"{{"brokers": {here}, "topic": "a b"}}"#),
+            2,
+            "topic: \"a b\" is not a topic name: only ASCII letters".to_owned(),
+        ),
+        (
+            "down",
+            format!(r#"{{"brokers": ["{nothing}"], "topic": "t"}}"#),
+            3,
+            format!("failed to connect/authenticate with broker: cannot connect to {nothing}: "),
+        ),
+    ] {
+        assert_start_fails(name, &entry, code, &message);
+    }
+    let output = run(ottla(&["start"]), "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("give --config FILE, or --dev"));
+}
+
+fn assert_start_fails(name: &str, entry: &str, code: i32, message: &str) {
+    let config = Config::new(name, entry);
+    let output = run(ottla(&["start", "--config", config.path()]), "");
+    let shown = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{shown}");
+    assert!(shown.contains(message), "{shown}");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn security_that_cannot_work_says_why_in_one_sentence() {
+    let broker = EmbeddedBroker::start(BrokerConfig::default()).await.unwrap();
+    let here = format!("{:?}", broker.bootstrap());
+    let with = |more: &str| format!(r#"{{"brokers": {here}, "topic": "t"{more}}}"#);
+    for (name, entry, code, message) in [
+        (
             "tls",
             with(r#", "tls_enabled": true"#),
             3,
@@ -319,29 +354,9 @@ async fn what_cannot_start_says_why_in_one_sentence() {
                 broker.bootstrap()[0]
             ),
         ),
-        (
-            "name",
-            format!(r#"{{"brokers": {here}, "topic": "a b"}}"#),
-            2,
-            "topic: \"a b\" is not a topic name: only ASCII letters".to_owned(),
-        ),
-        (
-            "down",
-            format!(r#"{{"brokers": ["{nothing}"], "topic": "t"}}"#),
-            3,
-            format!("failed to connect/authenticate with broker: cannot connect to {nothing}: "),
-        ),
     ] {
-        let config = Config::new(name, &entry);
-        let output = run(ottla(&["start", "--config", config.path()]), "");
-        let shown = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{shown}");
-        assert!(shown.contains(&message), "{shown}");
-        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert_start_fails(name, &entry, code, &message);
     }
-    let output = run(ottla(&["start"]), "");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("give --config FILE, or --dev"));
 }
 
 /// An address on which nothing listens.

@@ -15,6 +15,7 @@ use ottla::producer::{
 use ottla::sasl::{CredentialProvider, Credentials, SaslMechanism, Secret};
 
 use crate::kcat::try_kcat;
+use crate::program::{Config, TRACE, ottla, run, text};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -284,4 +285,73 @@ async fn kcat_comes_in_by_mutual_tls() {
     let Some(output) = try_kcat(&broker, &produce, "a record\n").await else { return };
     output.unwrap();
     assert_eq!(stored(&broker), 1);
+}
+
+/// Everything that a run says, at the most talkative level, searched for what nobody may see.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_in_the_output_of_a_whole_run() {
+    const USER: &str = "gateway-user-7781";
+    const PASSWORD: &str = "correct-horse-battery-staple";
+    let user = BrokerSasl::new([(USER, PASSWORD)]);
+    let broker = start(BrokerConfig::default().with_tls(tls()).with_sasl(user)).await;
+    let brokers = format!("{:?}", broker.bootstrap());
+    let trace = TRACE.replace('\n', " ");
+    for mechanism in SaslMechanism::ALL {
+        for (password, code) in [(PASSWORD, 0), ("wrong-horse-battery-staple", 3)] {
+            let entry = format!(
+                r#"{{"brokers": {brokers}, "topic": "t", "tls_enabled": true, "ca_cert": "{}",
+                "sasl_enabled": true, "sasl": {{"mechanism": "{mechanism}",
+                "username": "env.OTTLA_TEST_USER", "password": "env.OTTLA_TEST_PASSWORD"}}}}"#,
+                file("ca.pem").display()
+            );
+            let config = Config::new(&format!("secret-{mechanism}-{code}"), &entry);
+            let arguments =
+                ["start", "--log", "trace", "--stdin", "bifrost", "--config", config.path()];
+            let mut command = ottla(&arguments);
+            command.env("OTTLA_TEST_USER", USER).env("OTTLA_TEST_PASSWORD", password);
+            let trace = trace.clone();
+            let output = tokio::task::spawn_blocking(move || run(command, &trace)).await.unwrap();
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            for secret in [USER, password, "horse-battery", "Y29ycmVjdC"] {
+                assert!(!said.contains(secret), "{mechanism}: {secret} is in the output: {said}");
+            }
+        }
+    }
+    assert_eq!(stored(&broker), SaslMechanism::ALL.len());
+}
+
+/// As a person would: a broker that wants a login, and the topic read back through it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_read_back_through_tls_and_a_login() {
+    let broker = start(BrokerConfig::default().with_tls(tls()).with_sasl(users())).await;
+    let mut producer = config(&broker);
+    producer.tls = Some(trusting());
+    producer.sasl = login(SaslMechanism::ScramSha256, "user", "pencil");
+    deliver(producer, 1).await;
+    let brokers = broker.bootstrap().join(",");
+    let ca = format!("ssl.ca.location={}", file("ca.pem").display());
+    let read = async |password: &str| {
+        let mut command = ottla(&["tail", "t", "--format", "value", "--brokers", &brokers]);
+        for property in [
+            "security.protocol=sasl_ssl",
+            &ca,
+            "sasl.mechanism=SCRAM-SHA-256",
+            "sasl.username=user",
+            "sasl.password=env.OTTLA_TEST_PASSWORD",
+        ] {
+            command.args(["-X", property]);
+        }
+        command.env("OTTLA_TEST_PASSWORD", password);
+        tokio::task::spawn_blocking(move || run(command, "")).await.unwrap()
+    };
+    let output = read("pencil").await;
+    assert_eq!(text(&output.stdout), "value 0\n", "{}", text(&output.stderr));
+    let output = read("eraser").await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("cannot log in with SCRAM-SHA-256") && !said.contains("eraser"),
+        "{said}"
+    );
 }

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 const STEPS: usize = 250;
 
-/// Events of a whole run, at most: a few for every record, and what timers cause in some seconds.
-const EVENTS_MAX: usize = 20_000;
+/// Events of a whole run, at most: a few for every record, what timers cause in some seconds, and
+/// what retries without a pause cause while a partition is refused, one a round trip.
+const EVENTS_MAX: usize = 40_000;
 
 /// Longer than any request may be stuck, and any record may take.
 const CALM: Duration = Duration::from_secs(5);

@@ -1,0 +1,314 @@
+//! What holds for any bytes whatever: properties, one function each.
+//!
+//! A fuzzer runs them (`fuzz/`), and so does a test, over the inputs that the fuzzer found worth
+//! keeping (`fuzz/corpus/`, one folder per property, by its name). A property that does not hold
+//! panics.
+
+use crate::exporter::bifrost::{BifrostConfig, Filter, FilterMode, KafkaEntry, PluginSpanFilter};
+use crate::exporter::bifrost::{encode, traces};
+use crate::producer::Properties;
+use crate::protocol::compression::{Compressor, decompress};
+use crate::protocol::frame::FrameDecoder;
+use crate::protocol::messages::{ApiKey, fetch, list_offsets, metadata, produce};
+use crate::protocol::messages::{api_versions, create_topics, init_producer_id};
+use crate::protocol::messages::{response_body, sasl_authenticate, sasl_handshake};
+use crate::protocol::record::{ConsumedRecord, Content, Header};
+use crate::protocol::record_batch::{
+    Appended, BatchBuilder, BatchLimits, BatchReader, ProducerStamp,
+};
+use crate::protocol::{Codec, DecodeError};
+use crate::sasl::{Credentials, Exchange, SaslMechanism, Secret, Step};
+use bytes::Bytes;
+
+/// Something that holds for any bytes, or panics.
+pub type Property = fn(&[u8]);
+
+/// Every property, by the name of its folder.
+pub const PROPERTIES: [(&str, Property); 9] = [
+    ("frames", frames),
+    ("responses", responses),
+    ("record_batch", record_batch),
+    ("round_trip", round_trip),
+    ("decompress", inflate),
+    ("scram", scram),
+    ("bifrost_traces", bifrost_traces),
+    ("bifrost_config", bifrost_config),
+    ("properties", properties),
+];
+
+/// What a batch or a body may inflate to here.
+const INFLATED_MAX: usize = 1 << 20;
+
+/// A text that nothing may repeat.
+const CANARY: &str = "correct-horse-battery-staple";
+
+/// However a stream is cut into reads, the same frames come out, and the same error.
+pub fn frames(data: &[u8]) {
+    const SIZE_MAX: usize = 4096;
+    let Some((step, stream)) = data.split_first() else { return };
+    let cut = |step: usize| {
+        let mut decoder = FrameDecoder::new(SIZE_MAX);
+        let mut frames = Vec::new();
+        for chunk in stream.chunks(step.max(1)) {
+            decoder.feed(chunk);
+            loop {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        }
+        (frames, None)
+    };
+    let whole = cut(stream.len());
+    assert_eq!(cut(usize::from(*step)), whole);
+    let taken: usize = whole.0.iter().map(|frame| frame.len() + 4).sum();
+    assert!(taken <= stream.len(), "more came out than went in");
+}
+
+/// An answer of any API in any version is read or refused, and holds no more things than bytes.
+pub fn responses(data: &[u8]) {
+    let [api, version, frame @ ..] = data else { return };
+    let api = ApiKey::ALL[usize::from(*api) % ApiKey::ALL.len()];
+    let spoken: Vec<_> = api.versions().collect();
+    let version = spoken[usize::from(*version) % spoken.len()];
+    let frame = Bytes::copy_from_slice(frame);
+    let Ok(body) = response_body(api, version, &frame) else { return };
+    if let Ok(things) = count_things(api, version, &body) {
+        assert!(things <= body.len(), "{things} things in {} bytes", body.len());
+    }
+}
+
+/// The elements of all lists of an answer.
+fn count_things(api: ApiKey, version: i16, body: &Bytes) -> Result<usize, DecodeError> {
+    Ok(match api {
+        ApiKey::Produce => {
+            let answer = produce::ProduceResponse::decode(version, body)?;
+            answer.partitions.len() + answer.node_endpoints.len()
+        }
+        ApiKey::Fetch => fetch::FetchResponse::decode(version, body)?.partitions.len(),
+        ApiKey::ListOffsets => {
+            list_offsets::ListOffsetsResponse::decode(version, body)?.partitions.len()
+        }
+        ApiKey::Metadata => {
+            let answer = metadata::MetadataResponse::decode(version, body)?;
+            let partitions: usize = answer.topics.iter().map(|topic| topic.partitions.len()).sum();
+            answer.brokers.len() + answer.topics.len() + partitions
+        }
+        ApiKey::SaslHandshake => {
+            sasl_handshake::SaslHandshakeResponse::decode(version, body)?.mechanisms.len()
+        }
+        ApiKey::ApiVersions => {
+            api_versions::ApiVersionsResponse::decode(version, body)?.ranges.len()
+        }
+        ApiKey::CreateTopics => {
+            create_topics::CreateTopicsResponse::decode(version, body)?.topics.len()
+        }
+        ApiKey::InitProducerId => {
+            init_producer_id::InitProducerIdResponse::decode(version, body).map(|_| 0)?
+        }
+        ApiKey::SaslAuthenticate => {
+            sasl_authenticate::SaslAuthenticateResponse::decode(version, body)?.answer.len()
+        }
+    })
+}
+
+/// What can be read of a batch can be written again, in its codec, and reads the same.
+pub fn record_batch(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    // No mutation would ever find the right checksum.
+    if let Some(checked) = bytes.get(21..) {
+        let crc = crc32c::crc32c(checked);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+    let mut reader = BatchReader::new(bytes.into(), INFLATED_MAX);
+    while let Ok(Some(batch)) = reader.next_batch() {
+        if !batch.is_control {
+            assert_writes_again(batch.codec, &batch.records);
+        }
+    }
+}
+
+fn assert_writes_again(codec: Codec, records: &[ConsumedRecord]) {
+    let limits = BatchLimits { bytes_max: usize::MAX, records_max: u32::MAX };
+    let mut builder = BatchBuilder::new(limits);
+    for record in records {
+        let headers: Vec<_> = record
+            .headers
+            .iter()
+            .map(|(name, value)| Header { key: name, value: value.as_deref() })
+            .collect();
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let content = Content { key, value, headers: &headers };
+        if !matches!(builder.try_append(record.timestamp, &content), Appended::Index(_)) {
+            return;
+        }
+    }
+    if records.is_empty() {
+        return;
+    }
+    let sealed = builder.seal(&mut Compressor::new(codec.into()));
+    let bytes = [&sealed.header(ProducerStamp::NONE)[..], sealed.body()].concat();
+    let mut reader = BatchReader::new(bytes.into(), usize::MAX >> 1);
+    let Ok(Some(again)) = reader.next_batch() else { unreachable!("what was written is read") };
+    let content = |record: &ConsumedRecord| {
+        (record.timestamp, record.key.clone(), record.value.clone(), record.headers.clone())
+    };
+    assert!(again.records.iter().map(content).eq(records.iter().map(content)));
+}
+
+/// Any records make a batch that is read back, whatever the codec.
+pub fn round_trip(data: &[u8]) {
+    let Some((codec, mut rest)) = data.split_first() else { return };
+    let codec = Codec::ALL[usize::from(*codec) % Codec::ALL.len()];
+    let mut records = Vec::new();
+    while let [shape, timestamp, size, tail @ ..] = rest {
+        let (value, tail) = tail.split_at(usize::from(*size).min(tail.len()));
+        let value = Bytes::copy_from_slice(value);
+        let header = ("name".to_owned(), (shape & 8 == 0).then(|| value.clone()));
+        records.push(ConsumedRecord {
+            offset: 0,
+            timestamp: i64::from(*timestamp) << (shape >> 3),
+            key: (shape & 1 == 0).then(|| value.slice(value.len() / 2..)),
+            value: (shape & 2 == 0).then_some(value),
+            headers: if shape & 4 == 0 { Vec::new() } else { vec![header] },
+        });
+        rest = tail;
+    }
+    assert_writes_again(codec, &records);
+}
+
+/// Nothing inflates beyond the bound, and what is compressed inflates to what it was.
+pub fn inflate(data: &[u8]) {
+    let Some((codec, bytes)) = data.split_first() else { return };
+    let codec = Codec::ALL[usize::from(*codec) % Codec::ALL.len()];
+    if let Ok(inflated) = decompress(codec, bytes, INFLATED_MAX) {
+        assert!(inflated.len() <= INFLATED_MAX);
+    }
+    if let Some(compressed) = Compressor::new(codec.into()).compress(bytes) {
+        assert_eq!(decompress(codec, &compressed, bytes.len()).as_deref(), Ok(bytes));
+    }
+}
+
+/// A broker that does not know the password proves nothing, whatever it says, and is told nothing
+/// but a proof.
+pub fn scram(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut said = text.split('\n');
+    for mechanism in [SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
+        let credentials = Credentials::new(Secret::new("user"), Secret::new(CANARY));
+        let Ok(credentials) = credentials else { unreachable!("they are whole") };
+        let mut exchange = Exchange::new(mechanism, credentials, "fyko".to_owned());
+        let mut told = vec![exchange.start()];
+        for challenge in said.by_ref().take(3) {
+            match exchange.step(challenge.as_bytes()) {
+                Ok(Step::Derive(derivation)) if derivation.iterations() <= 5000 => {
+                    let Ok(message) = exchange.derived(&derivation.run()) else {
+                        unreachable!("it was asked for")
+                    };
+                    told.push(message);
+                }
+                Ok(Step::Derive(_) | Step::Respond(_)) => break,
+                Ok(Step::Finished) => unreachable!("nobody has proven anything"),
+                Err(error) => {
+                    assert!(!error.to_string().contains(char::is_control), "{error:?}");
+                    break;
+                }
+            }
+        }
+        for message in told {
+            assert!(!String::from_utf8_lossy(message.expose()).contains(CANARY));
+        }
+    }
+}
+
+/// What is a trace becomes JSON that is the same trace; what is none is refused.
+pub fn bifrost_traces(data: &[u8]) {
+    let mut config = BifrostConfig::new(["localhost:9092"], "t");
+    let keep_all = Filter::new(&config);
+    config.disable_content_logging = true;
+    config.request_headers = vec!["x-*".to_owned()];
+    let plugins = vec!["logging".to_owned()];
+    config.plugin_span_filter = Some(PluginSpanFilter { mode: FilterMode::Exclude, plugins });
+    let strict = Filter::new(&config);
+    for trace in traces(data).flatten() {
+        for filter in [&keep_all, &strict] {
+            let mut trace = trace.clone();
+            filter.apply(&mut trace);
+            let record = encode(&trace);
+            assert_eq!(record.key, trace.trace_id.as_bytes());
+            let again: Vec<_> = traces(record.value.as_ref()).collect();
+            let [Ok(again)] = &again[..] else { unreachable!("it was one trace: {again:?}") };
+            assert_eq!(encode(again).value, record.value);
+        }
+    }
+}
+
+/// A configuration file is read or refused in one line that repeats no secret.
+pub fn bifrost_config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    // A fuzzer finds the canary by watching comparisons; in the open it is no secret.
+    if text.contains(CANARY) {
+        return;
+    }
+    let lookup = |name: &str| (!name.len().is_multiple_of(3)).then(|| CANARY.to_owned());
+    match KafkaEntry::from_json(&text, &lookup) {
+        Ok(entry) => assert!(!format!("{entry:?}").contains(CANARY)),
+        Err(error) => {
+            let said = error.to_string();
+            assert!(!said.contains(CANARY) && !said.contains('\n') && said.len() < 4096, "{said}");
+        }
+    }
+}
+
+/// Properties are read or refused in one line that repeats no secret.
+pub fn properties(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if text.contains(CANARY) {
+        return;
+    }
+    let mut properties = Properties::new();
+    for line in text.lines() {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        let is_secret = ["sasl.password", "sasl.username", "ssl.key.password"].contains(&name);
+        let value = if is_secret { CANARY } else { value };
+        if let Err(error) = properties.set(name, value) {
+            assert!(!error.to_string().contains(CANARY), "{error}");
+        }
+    }
+    assert!(!format!("{properties:?}").contains(CANARY));
+    match properties.into_config() {
+        Ok((config, notes)) => {
+            assert!(config.validate().is_ok());
+            assert!(!format!("{config:?} {notes:?}").contains(CANARY));
+        }
+        Err(error) => assert!(!error.to_string().contains(CANARY), "{error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn every_property_holds_for_every_input_that_is_kept() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        if !corpus.is_dir() {
+            println!("skipped: the corpus is not part of this package");
+            return;
+        }
+        for (name, property) in PROPERTIES {
+            let mut count = 0;
+            for entry in fs::read_dir(corpus.join(name)).unwrap() {
+                let path = entry.unwrap().path();
+                println!("{}", path.display());
+                property(&fs::read(&path).unwrap());
+                count += 1;
+            }
+            assert!(count > 0, "no input is kept for {name}");
+        }
+    }
+}
