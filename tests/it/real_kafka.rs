@@ -8,8 +8,13 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use ottla::producer::{Admin, Header, Producer, ProducerConfig, Record};
+use ottla::producer::{
+    Admin, Header, Pem, Producer, ProducerConfig, Record, Roots, SaslConfig, TlsConfig, TlsIdentity,
+};
 use ottla::protocol::Codec;
+use ottla::sasl::{SaslMechanism, Secret};
+
+use crate::security::file;
 
 const CONSOLE_CONSUMER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/console-consumer.sh");
@@ -267,4 +272,123 @@ async fn start(brokers: &str, topic: &str, create: bool, trace: &str) -> Output 
     let output = run(command, format!("{trace}\n").into_bytes()).await;
     std::fs::remove_file(&file).unwrap();
     output
+}
+
+/// The same broker at a port that lets nobody in without more; `None`, said aloud, if there is none.
+fn guarded(variable: &str) -> Option<String> {
+    let address = std::env::var(variable).ok();
+    if address.is_none() {
+        println!("skipped: {variable} names no port (tests/kafka/run.sh starts a broker with one)");
+    }
+    address
+}
+
+fn trusting() -> TlsConfig {
+    let mut tls = TlsConfig::default();
+    tls.roots = Roots::These(vec![Pem::File(file("ca.pem"))]);
+    tls
+}
+
+fn login(mechanism: SaslMechanism, password: &str) -> Option<SaslConfig> {
+    let (user, password) = (Secret::new("user"), Secret::new(password));
+    Some(SaslConfig::new(mechanism, user, password).unwrap())
+}
+
+/// The numbers from zero on in a topic of one partition, in order, each once.
+async fn assert_counts(brokers: &str, topic: &str, count: usize) {
+    let seen = kcat(brokers, topic).await.into_iter().map(|(_, _, _, value, _)| value.unwrap());
+    let expected = (0..count).map(|number| number.to_string().into_bytes());
+    assert!(seen.eq(expected), "{topic}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_login_through_tls_is_accepted_by_kafka_and_a_wrong_password_is_not() {
+    let Some(plaintext) = brokers() else { return };
+    let Some(address) = guarded("OTTLA_TEST_SASL_SSL") else { return };
+    for mechanism in SaslMechanism::ALL {
+        let topic = unique(&format!("login-{mechanism}"));
+        create_topic(&plaintext, &topic, 1).await;
+        let mut config = config(&address);
+        config.tls = Some(trusting());
+        config.sasl = login(mechanism, "pencil");
+        let producer = Producer::start(config.clone()).unwrap();
+        for number in 0..10 {
+            let value = number.to_string();
+            producer.send(Record::to(&topic).value(value.as_bytes())).await.unwrap();
+        }
+        producer.close(Duration::from_secs(30)).await;
+        assert_counts(&plaintext, &topic, 10).await;
+        config.sasl = login(mechanism, "eraser");
+        let error = Admin::connect(&config).await.unwrap_err().to_string();
+        let refused = format!("cannot log in with {mechanism}: the broker refuses the user or the");
+        assert!(error.contains(&refused), "{error}");
+    }
+}
+
+/// The broker's logins are good for two seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_are_renewed_while_records_flow_and_none_is_lost_or_repeated() {
+    let Some(plaintext) = brokers() else { return };
+    let Some(address) = guarded("OTTLA_TEST_SASL_SSL") else { return };
+    let topic = unique("renewed");
+    create_topic(&plaintext, &topic, 1).await;
+    let mut config = config(&address);
+    config.tls = Some(trusting());
+    config.sasl = login(SaslMechanism::ScramSha512, "pencil");
+    config.linger = Duration::from_millis(1);
+    let producer = Producer::start(config).unwrap();
+    let began = std::time::Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_secs(7) {
+        let values: Vec<_> = (count..count + 50).map(|number: usize| number.to_string()).collect();
+        let records = values.iter().map(|value| Record::to(&topic).value(value.as_bytes()));
+        for end in records.map(|record| producer.send(record)).collect::<Vec<_>>() {
+            end.await.unwrap();
+        }
+        count += 50;
+    }
+    // Nobody had to connect anew: once for questions, once to the leader.
+    assert_eq!(producer.metrics().connections, 2);
+    producer.close(Duration::from_secs(30)).await;
+    assert_counts(&plaintext, &topic, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_is_accepted_by_kafka_and_none_is_not() {
+    let Some(plaintext) = brokers() else { return };
+    let Some(address) = guarded("OTTLA_TEST_SSL") else { return };
+    let topic = unique("certificate");
+    create_topic(&plaintext, &topic, 1).await;
+    let mut config = config(&address);
+    let mut tls = trusting();
+    tls.identity = Some(TlsIdentity {
+        certificate: Pem::File(file("client-rsa.pem")),
+        key: Pem::File(file("client-rsa.pkcs1.key")),
+        key_password: None,
+    });
+    config.tls = Some(tls);
+    let producer = Producer::start(config.clone()).unwrap();
+    producer.send(Record::to(&topic).value(b"0")).await.unwrap();
+    producer.close(Duration::from_secs(30)).await;
+    assert_counts(&plaintext, &topic, 1).await;
+    config.tls = Some(trusting());
+    let error = Admin::connect(&config).await.unwrap_err().to_string();
+    assert!(error.contains("wants a client certificate"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_that_are_mixed_up_are_told_apart() {
+    let Some(plaintext) = brokers() else { return };
+    let Some(address) = guarded("OTTLA_TEST_SASL_SSL") else { return };
+    let said = async |config| Admin::connect(&config).await.unwrap_err().to_string();
+    let mut encrypted = config(&plaintext);
+    encrypted.tls = Some(trusting());
+    let error = said(encrypted).await;
+    assert!(error.contains("TLS"), "{error}");
+    let error = said(config(&address)).await;
+    assert!(error.contains("TLS"), "{error}");
+    let mut guarded = config(&plaintext);
+    guarded.sasl = login(SaslMechanism::Plain, "pencil");
+    let error = said(guarded).await;
+    assert!(error.contains("knows no SASL"), "{error}");
 }

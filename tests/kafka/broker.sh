@@ -5,7 +5,9 @@
 #   broker.sh start VERSION DIR   start a broker whose every file is in DIR, wait until it answers, write DIR/env
 #   broker.sh stop DIR            stop the broker of DIR; nothing to stop is not an error
 #
-# DIR/env sets OTTLA_TEST_BROKERS and OTTLA_TEST_KAFKA_LIBS (the Java clients and tools, for console-consumer.sh).
+# DIR/env sets OTTLA_TEST_BROKERS, OTTLA_TEST_SASL_SSL and OTTLA_TEST_SSL (the same broker, of a user "user" with the
+# password "pencil", and of clients with a certificate of tests/tls/ca.pem), and OTTLA_TEST_KAFKA_LIBS (the Java clients
+# and tools, for console-consumer.sh).
 # The cache is $OTTLA_CACHE, else $XDG_CACHE_HOME/ottla, else ~/.cache/ottla. Needs Java 17, Maven and perl.
 
 set -euo pipefail
@@ -13,6 +15,10 @@ set -euo pipefail
 readonly READY_SECONDS_MAX=90
 readonly STOP_SECONDS_MAX=30
 readonly START_ATTEMPTS_MAX=3
+# A login is good for so long: tests outlast it a few times.
+readonly LOGIN_MS=2000
+TLS=$(cd "$(dirname "$0")/../tls" && pwd)
+readonly TLS
 readonly CACHE="${OTTLA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ottla}"
 # Sixteen bytes in unpadded base64, as Kafka wants them.
 readonly CLUSTER_ID=b3R0bGEtdGVzdC1rYWZrYQ
@@ -103,12 +109,16 @@ start_broker() {
 
 launch() {
     local libs=$1 dir=$2 ports
-    mapfile -t ports < <(free_ports 2)
+    mapfile -t ports < <(free_ports 4)
     rm -rf "$dir/data" "$dir/env"
-    write_properties "$dir" "${ports[0]}" "${ports[1]}" >"$dir/server.properties"
+    write_properties "$dir" "${ports[@]}" >"$dir/server.properties"
+    # Kafka wants the key and its certificate in one file.
+    cat "$TLS/server.key" "$TLS/server.pem" >"$dir/server.pem"
     : >"$dir/broker.log"
     java -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" kafka.tools.StorageTool \
-        format --cluster-id "$CLUSTER_ID" --config "$dir/server.properties" >>"$dir/broker.log" 2>&1 || return 1
+        format --cluster-id "$CLUSTER_ID" --config "$dir/server.properties" \
+        --add-scram 'SCRAM-SHA-256=[name=user,password=pencil]' \
+        --add-scram 'SCRAM-SHA-512=[name=user,password=pencil]' >>"$dir/broker.log" 2>&1 || return 1
     setsid java -Xmx512m -XX:+UseSerialGC -Djava.awt.headless=true \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.showDateTime=true \
         -cp "$libs/*" kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
@@ -119,8 +129,12 @@ launch() {
         sleep 0.01
     done
     wait_until_ready "$dir" "${ports[0]}" || return 1
-    printf 'export OTTLA_TEST_BROKERS=127.0.0.1:%s\nexport OTTLA_TEST_KAFKA_LIBS=%q\n' "${ports[0]}" "$libs" \
-        >"$dir/env"
+    cat >"$dir/env" <<ENV
+export OTTLA_TEST_BROKERS=127.0.0.1:${ports[0]}
+export OTTLA_TEST_SASL_SSL=127.0.0.1:${ports[2]}
+export OTTLA_TEST_SSL=127.0.0.1:${ports[3]}
+export OTTLA_TEST_KAFKA_LIBS=$(printf %q "$libs")
+ENV
 }
 
 # All the sockets are open at once, so that no port comes twice.
@@ -134,14 +148,28 @@ free_ports() {
 
 # Internal topics with one replica, no first-join delay: a single node that serves consumers at once.
 write_properties() {
-    local dir=$1 broker_port=$2 controller_port=$3
+    local dir=$1 broker_port=$2 controller_port=$3 sasl_ssl_port=$4 ssl_port=$5
     cat <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$broker_port,CONTROLLER://127.0.0.1:$controller_port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$broker_port,CONTROLLER://127.0.0.1:$controller_port,\
+SASL_SSL://127.0.0.1:$sasl_ssl_port,SSL://127.0.0.1:$ssl_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$TLS/ca.pem
+listener.name.ssl.ssl.client.auth=required
+listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_user="pencil";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+connections.max.reauth.ms=$LOGIN_MS
 log.dirs=$dir/data
 num.partitions=1
 offsets.topic.num.partitions=1
