@@ -1,5 +1,9 @@
 //! The `ottla` program: arguments, signals and exit codes; the rest is [`ottla::cli`].
 
+// Takes the places of musl's own functions by being linked.
+#[cfg(target_env = "musl")]
+use ottla_musl as _;
+
 use clap::Parser;
 use ottla::cli::{Cli, Exit};
 use std::process::ExitCode;

@@ -254,3 +254,45 @@ fn lifetime(millis: i64) -> Option<Duration> {
         Ok(millis) => Some(Duration::from_millis(millis).min(LIFETIME_MAX)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F45
+    #[test]
+    fn lifetimes_are_taken_as_they_can_be() {
+        assert_eq!(lifetime(0), None);
+        assert_eq!(lifetime(-1), None);
+        assert_eq!(lifetime(60_000), Some(Duration::from_secs(60)));
+        assert_eq!(lifetime(i64::MAX), Some(LIFETIME_MAX));
+    }
+
+    #[test]
+    fn nonces_are_new_printable_and_those_of_their_key() {
+        let take = |key| {
+            let mut nonces = Nonces::new([key; 32]);
+            (0..100).map(|_| nonces.next()).collect::<Vec<_>>()
+        };
+        let nonces = take(1);
+        let different: std::collections::BTreeSet<_> =
+            nonces.iter().chain(&take(2)).cloned().collect();
+        assert_eq!(different.len(), 200);
+        assert_eq!(nonces, take(1));
+        let printable = |c: char| c.is_ascii_graphic() && c != ',';
+        assert!(nonces.iter().all(|nonce| nonce.len() == 32 && nonce.chars().all(printable)));
+    }
+
+    #[test]
+    fn a_brokers_words_are_shown_without_what_a_terminal_would_obey() {
+        assert_eq!(printable("no\u{1b}[2J\nway", 6), "no?[2J");
+        let error = LoginError::Refused {
+            mechanism: SaslMechanism::Plain,
+            words: printable("no\nway", WORDS_MAX),
+        };
+        assert!(error.to_string().ends_with("refuses the user or the password: no?way"));
+        let offered = Vec::new();
+        let error = LoginError::MechanismNotOffered { mechanism: SaslMechanism::Plain, offered };
+        assert!(error.to_string().contains("PLAIN, nor any other mechanism"), "{error}");
+    }
+}

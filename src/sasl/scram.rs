@@ -322,6 +322,7 @@ pub(super) mod tests {
         assert_eq!(proof.split_once(",p=").unwrap().1, SHA_512_PROOF);
     }
 
+    /// F46
     #[test]
     fn names_are_escaped_equals_signs_first() {
         assert_eq!(*escape("a=b,c=2C"), "a=3Db=2Cc=3D2C");
@@ -331,6 +332,7 @@ pub(super) mod tests {
         assert_eq!(exchange.start().expose(), b"n,,n=a=2Cn=3Dadmin,r=fyko");
     }
 
+    /// F46
     #[test]
     fn a_first_message_that_lies_or_makes_no_sense_is_refused() {
         for (first, reason) in [
@@ -361,6 +363,7 @@ pub(super) mod tests {
         assert_eq!(error.step(b"\xff").unwrap_err(), SaslError::Malformed("it is not UTF-8"));
     }
 
+    /// F46
     #[test]
     fn iterations_that_are_too_few_or_too_many_are_not_done() {
         for iterations in [0, 1, 4095, 1_000_001, u32::MAX] {
@@ -380,6 +383,7 @@ pub(super) mod tests {
         assert!(matches!(exchange.step(first.as_bytes()), Ok(Step::Derive(_))));
     }
 
+    /// F46
     #[test]
     fn a_server_that_proves_nothing_is_not_believed() {
         for (last, expected) in [

@@ -209,6 +209,7 @@ const SEMANTICS: &[(&str, std::ops::RangeInclusive<u32>)] = &[
     ("K", 2..=2),
     ("B", 1..=11),
     ("C", 1..=14),
+    ("S", 1..=6),
     ("F", 1..=60),
 ];
 

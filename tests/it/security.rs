@@ -112,6 +112,7 @@ async fn probe(config: ProducerConfig) -> String {
     connecting.await.unwrap_err().to_string()
 }
 
+/// F43
 #[tokio::test]
 async fn logins_that_fail_say_why() {
     let broker = start(
@@ -160,6 +161,7 @@ async fn tls_and_plain_text_that_meet_are_told_apart() {
     assert!(error.contains("does its port speak TLS?"), "{error}");
 }
 
+/// F44
 #[tokio::test]
 async fn logins_are_renewed_under_load_without_a_lost_or_repeated_record() {
     for acks in [Acks::All, Acks::Zero] {
@@ -200,6 +202,7 @@ impl CredentialProvider for Vault {
     }
 }
 
+/// F43
 #[tokio::test]
 async fn a_rotated_password_is_used_without_a_restart() {
     let broker = start(BrokerConfig::default().with_sasl(users())).await;

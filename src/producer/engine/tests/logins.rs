@@ -74,7 +74,7 @@ fn a_login_is_renewed_in_time_on_the_same_connection() {
     assert_eq!((world.dials.len(), guard(&mut world).trespassers), (dials, 0));
 }
 
-/// What is in flight is answered first, nothing new goes out meanwhile, and nothing is lost.
+/// F44: What is in flight is answered first, nothing new goes out meanwhile, and nothing is lost.
 #[test]
 fn renewing_under_load_loses_repeats_and_reorders_nothing() {
     for acks in [Acks::All, Acks::One, Acks::Zero] {
@@ -112,6 +112,7 @@ fn a_lifetime_shorter_than_a_round_trip_still_lets_records_through() {
     }
 }
 
+/// F45
 #[test]
 fn a_renewal_that_is_refused_costs_the_connection_and_no_record() {
     let mut world = world(ms(1000));
@@ -145,6 +146,7 @@ fn a_wrong_password_is_what_records_expire_of_and_is_not_tried_in_a_hot_loop() {
     assert!((10..60).contains(&world.dials.len()), "{} logins tried", world.dials.len());
 }
 
+/// F43
 #[test]
 fn a_mechanism_that_is_not_offered_is_named_beside_those_that_are() {
     let mut world = guarded(Duration::ZERO, |config| config.sasl = plain("pencil"));
@@ -177,6 +179,7 @@ impl CredentialProvider for Rotating {
     }
 }
 
+/// F43
 #[test]
 fn credentials_are_asked_for_at_every_login() {
     let provider = Arc::new(Rotating(Mutex::new(Err("the vault is sealed".to_owned()))));
@@ -214,6 +217,7 @@ fn scram(challenge: &str) -> World {
     world
 }
 
+/// F46
 #[test]
 fn a_broker_that_answers_another_nonce_is_not_told_a_proof() {
     let mut world = scram("r=somebody-elses,s=AAAA,i=4096");

@@ -139,6 +139,7 @@ async fn one_authority_of_several_is_enough() {
     echo(&transport(tls).unwrap(), &address("localhost", port)).await.unwrap();
 }
 
+/// F14
 #[tokio::test]
 async fn a_certificate_that_proves_nothing_is_refused_with_the_reason() {
     let said = async |server: &'static str, ca: &str, host: &str| {
@@ -192,6 +193,7 @@ fn identity(certificate: &str, key: &str, password: Option<&str>) -> Option<TlsI
     })
 }
 
+/// F14
 #[tokio::test]
 async fn brokers_that_want_to_know_are_shown_who_we_are_whatever_form_the_key_has() {
     for version in [&TLS13, &TLS12] {
@@ -320,7 +322,7 @@ async fn large_frames_go_both_ways_at_once() {
     carrying.await.unwrap();
 }
 
-/// A peer that closes without TLS's goodbye has closed, no more.
+/// F14: A peer that closes without TLS's goodbye has closed, no more.
 #[tokio::test]
 async fn a_connection_that_ends_without_close_notify_has_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
