@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fails if the crate's tree of normal and build dependencies can compile or link C: a crate that builds C or looks for
-# a C library, or any crate with a `links` key. There is no allow-list. Development dependencies are not looked at.
+# a C library, a crate named as a binding to one, or any crate with a `links` key. There is no allow-list. Development dependencies are not looked at.
 #
 #   no-c.sh
 #
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly TARGETS=(x86_64-unknown-linux-gnu x86_64-unknown-linux-musl)
-readonly C_BUILDERS='^(cc|cmake|bindgen|pkg-config|vcpkg|system-deps) '
+readonly C_BUILDERS='^(cc|cmake|bindgen|pkg-config|vcpkg|system-deps|[^ ]*-sys) '
 
 # One line "name vVERSION" per crate of the tree.
 tree() {

@@ -293,7 +293,6 @@ pub unsafe fn compare(one: *const u8, other: *const u8, size: usize) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
     use std::vec::Vec;
 
