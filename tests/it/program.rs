@@ -13,7 +13,9 @@ pub(crate) const TRACE: &str = include_str!("../golden/bifrost-trace.json");
 const RECORD: &str = include_str!("../golden/bifrost-record.json");
 
 pub(crate) fn ottla(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    // The program as it ships, where that has been built.
+    let built = std::env::var_os("OTTLA_TEST_PROGRAM");
+    let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_ottla").into()));
     command.args(arguments).env_remove("OTTLA_LOG").env_remove("OTTLA_CONFIG");
     command
 }

@@ -14,6 +14,7 @@ use ottla::producer::{
 use ottla::protocol::Codec;
 use ottla::sasl::{SaslMechanism, Secret};
 
+use crate::program::ottla;
 use crate::security::file;
 
 const CONSOLE_CONSUMER: &str =
@@ -251,7 +252,7 @@ async fn a_trace_through_the_program_arrives_as_documented() {
         assert_eq!(lines, [[&key[..], b"\t", expected.as_bytes()].concat()]);
     }
 
-    let mut tail = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let mut tail = ottla(&[]);
     tail.args(["tail", &topic, "--brokers", &brokers, "--format", "value"]);
     assert_eq!(output_of(tail).await, [expected.as_bytes(), b"\n"].concat());
 }
@@ -267,7 +268,7 @@ async fn start(brokers: &str, topic: &str, create: bool, trace: &str) -> Output 
     }}]});
     let file = std::env::temp_dir().join(format!("{topic}-{create}.json"));
     std::fs::write(&file, config.to_string()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let mut command = ottla(&[]);
     command.args(["start", "--stdin", "bifrost", "--config"]).arg(&file);
     let output = run(command, format!("{trace}\n").into_bytes()).await;
     std::fs::remove_file(&file).unwrap();

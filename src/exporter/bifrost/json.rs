@@ -245,10 +245,16 @@ pub(super) fn unexpected_string<'de, V: Visitor<'de>, E: Error>(expected: &V) ->
 /// As much of `text` as an error message should repeat.
 pub(super) fn clip(text: &str) -> Cow<'_, str> {
     const CHARS_MAX: usize = 80;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
-        None => Cow::Borrowed(text),
+    let (kept, more) = match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => (&text[..end], "..."),
+        None => (text, ""),
+    };
+    // What a log would take for a new line, or a terminal for an order.
+    if more.is_empty() && !kept.contains(char::is_control) {
+        return Cow::Borrowed(text);
     }
+    let shown: String = kept.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    Cow::Owned(shown + more)
 }
 
 /// Where a byte stands: line and column, both counted from 1, columns in bytes.

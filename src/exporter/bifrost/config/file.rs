@@ -513,6 +513,7 @@ mod tests {
                 "flush_interval: unknown field; did you mean flush_interval_ms?",
             ),
             (with(r#""Topic":"x""#), "Topic: unknown field; did you mean topic?"),
+            (with(r#""to\npic":"x""#), "to?pic: unknown field; did you mean topic?"),
             (
                 with(r#""plugin_span_filter":{"mod":"include"}"#),
                 "plugin_span_filter.mod: unknown field; did you mean mode?",
