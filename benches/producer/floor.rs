@@ -12,6 +12,7 @@ use ottla::protocol::record_batch::{Appended, BatchBuilder, BatchLimits, Produce
 use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// As large as the producer's batches.
 const BATCH_SIZE: usize = 1_000_000;
@@ -99,21 +100,7 @@ impl Line<'_> {
         if self.unanswered == self.in_flight {
             self.read_answer()?;
         }
-        let mut head = Vec::with_capacity(128 + parts.len() * 80);
-        head.extend_from_slice(&[0; 4]);
-        head.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 5]);
-        head.extend_from_slice(b"floor");
-        head.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0x75, 0x30, 0, 0, 0, 1, 0, 1, b't']);
-        head.extend_from_slice(&(parts.len() as u32).to_be_bytes());
-        let mut cuts = Vec::with_capacity(parts.len());
-        for (partition, (header, body)) in parts.iter().enumerate() {
-            head.extend_from_slice(&(partition as u32).to_be_bytes());
-            head.extend_from_slice(&((header.len() + body.len()) as u32).to_be_bytes());
-            head.extend_from_slice(header);
-            cuts.push(head.len());
-        }
-        let size = head.len() - 4 + parts.iter().map(|(_, body)| body.len()).sum::<usize>();
-        head[..4].copy_from_slice(&(size as u32).to_be_bytes());
+        let (head, cuts) = frame(parts);
         let mut slices = Vec::with_capacity(2 * parts.len());
         let mut from = 0;
         for (cut, (_, body)) in cuts.into_iter().zip(parts) {
@@ -145,4 +132,59 @@ impl Line<'_> {
         self.unanswered -= 1;
         Ok(())
     }
+}
+
+/// One Produce v7 request but for the batches' bodies, and where those come in.
+fn frame(parts: &[([u8; 61], bytes::Bytes)]) -> (Vec<u8>, Vec<usize>) {
+    let mut head = Vec::with_capacity(128 + parts.len() * 80);
+    head.extend_from_slice(&[0; 4]);
+    head.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 5]);
+    head.extend_from_slice(b"floor");
+    head.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0x75, 0x30, 0, 0, 0, 1, 0, 1, b't']);
+    head.extend_from_slice(&(parts.len() as u32).to_be_bytes());
+    let mut cuts = Vec::with_capacity(parts.len());
+    for (partition, (header, body)) in parts.iter().enumerate() {
+        head.extend_from_slice(&(partition as u32).to_be_bytes());
+        head.extend_from_slice(&((header.len() + body.len()) as u32).to_be_bytes());
+        head.extend_from_slice(header);
+        cuts.push(head.len());
+    }
+    let size = head.len() - 4 + parts.iter().map(|(_, body)| body.len()).sum::<usize>();
+    head[..4].copy_from_slice(&(size as u32).to_be_bytes());
+    (head, cuts)
+}
+
+/// As [`run`] at a rate, on the runtime that the producer runs on: what waiting costs there.
+pub(crate) fn run_on_tokio(address: &str, task: Task) -> Fallible<()> {
+    let records = Records::new(task.record_size);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let cost = runtime.block_on(async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let limits = BatchLimits { bytes_max: BATCH_SIZE, records_max: 1 };
+        let mut compressor = Compressor::new(task.codec.into());
+        let mut latencies = Vec::new();
+        let watch = Watch::start()?;
+        let start = Instant::now();
+        for index in 0..task.records {
+            let due = start + Duration::from_nanos(index * 1_000_000_000 / task.rate);
+            tokio::time::sleep_until(due.into()).await;
+            let sent_at = Instant::now();
+            let (key, value) = records.at(index);
+            let content = Content { key: Some(key), value: Some(value), ..Content::default() };
+            let mut builder = BatchBuilder::new(limits);
+            builder.try_append(0, &content);
+            let batch = builder.seal(&mut compressor);
+            let (mut request, _) =
+                frame(&[(batch.header(ProducerStamp::NONE), batch.body().clone())]);
+            request.extend_from_slice(batch.body());
+            stream.write_all(&request).await?;
+            let size = stream.read_u32().await?;
+            stream.read_exact(&mut vec![0; size as usize]).await?;
+            latencies.push(sent_at.elapsed());
+        }
+        Fallible::Ok(Cost { latency: percentiles(latencies), ..watch.stop()? })
+    });
+    cost?.print();
+    Ok(())
 }

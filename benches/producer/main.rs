@@ -149,6 +149,7 @@ fn main() -> Fallible<()> {
     match arguments.first().map(String::as_str) {
         Some("sink") => Ok(sink::serve(Duration::from_millis(arguments[1].parse()?))?),
         Some("floor") => floor::run(&arguments[1], Task::parse(&arguments[2..])?),
+        Some("tokio") => floor::run_on_tokio(&arguments[1], Task::parse(&arguments[2..])?),
         Some("ottla") => client::run(&arguments[1], Task::parse(&arguments[2..])?),
         Some("throughput") => throughput(),
         Some("latency") => latency(),
@@ -214,10 +215,12 @@ fn latency() -> Fallible<()> {
         let linger = Duration::from_millis(linger);
         let task = Task { rate: 1_000, records: 5_000, linger, ..Task::new(1_000) };
         let (floor, ottla) = compare(&sink, task)?;
+        let bare: Fallible<Vec<_>> = (0..ROUNDS).map(|_| sink.run("tokio", task)).collect();
         let row = |name: String, [p50, p99, p999]: [f64; 3]| {
             println!("{name:<34} {p50:>10.0} {p99:>10.0} {p999:>10.0}");
         };
         row("floor".to_owned(), floor.latency);
+        row("floor, on the producer's runtime".to_owned(), Cost::median(&bare?).latency);
         row(format!("ottla, linger {linger:?}"), ottla.latency);
     }
     println!();
