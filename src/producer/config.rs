@@ -345,7 +345,7 @@ impl FromStr for Address {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let fault = |fault| ConfigError::Address { address: text.to_owned(), fault };
+        let fault = |fault| ConfigError::Address { address: clipped(text), fault };
         let (host, port) = text
             .trim()
             .rsplit_once(':')
@@ -371,6 +371,15 @@ impl FromStr for Address {
             Ok(port) if port > 0 && !text.contains('+') => Ok(Self { host: host.to_owned(), port }),
             _ => Err(fault("the port must be a number from 1 to 65535")),
         }
+    }
+}
+
+/// As much of an address as an error should repeat.
+fn clipped(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -487,6 +496,8 @@ mod tests {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(remedy) && error.contains(text), "{error}");
         }
+        let error = "x".repeat(10_000).parse::<Address>().unwrap_err().to_string();
+        assert!(error.len() < 400 && error.contains("xxx..."), "{error}");
     }
 
     #[test]
