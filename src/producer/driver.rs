@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 /// Batches below this are compressed where they are: handing them over would cost more.
 const SEAL_INLINE_SIZE_MAX: usize = 16 << 10;
@@ -106,6 +107,7 @@ impl Driver {
 
     async fn run(mut self) {
         let mut dropped = false;
+        let mut alarm = Alarm::new();
         loop {
             self.perform_actions();
             if self.engine.is_finished() {
@@ -127,7 +129,7 @@ impl Driver {
                         self.engine.handle_close(now, now + self.delivery_timeout);
                     }
                 },
-                () = sleep_until(timeout) => self.engine.handle_timeout(now()),
+                () = alarm.rings(timeout) => self.engine.handle_timeout(now()),
             }
         }
         for closer in self.closers.drain(..) {
@@ -293,9 +295,30 @@ pub(super) fn seeds() -> io::Result<Seeds> {
     Ok(Seeds { random: u64::from_ne_bytes(random), nonces })
 }
 
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
+/// A timer that is seldom set.
+///
+/// Each request moves the time at which something is due, mostly on. Setting a timer costs a call of
+/// the system, as the runtime may have to sleep less long then; so it is only set to ring sooner. One
+/// that rings too soon is asked again, and set to what is due by then.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// When it rings; `None` if it has.
+    set_to: Option<Instant>,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep_until(now().into())), set_to: None }
+    }
+
+    /// Ready at this time, or sooner; never, if `None`. Dropping the future leaves the timer set.
+    async fn rings(&mut self, at: Option<Instant>) {
+        let Some(at) = at else { return std::future::pending().await };
+        if self.set_to.is_none_or(|set_to| at < set_to) {
+            self.sleep.as_mut().reset(at.into());
+            self.set_to = Some(at);
+        }
+        self.sleep.as_mut().await;
+        self.set_to = None;
     }
 }
