@@ -132,6 +132,16 @@ pub(crate) enum Reply {
     NotYet,
 }
 
+impl Reply {
+    /// The same, and the connection closed behind it.
+    pub(crate) fn and_close(self) -> Self {
+        match self {
+            Self::Frame(bytes, _) => Self::Last(bytes),
+            other => other,
+        }
+    }
+}
+
 impl Call {
     /// Decodes a frame as `profile` does.
     ///
@@ -241,10 +251,7 @@ where
             Outcome::Answer(response) => encode(&response, version, correlation_id, Duration::ZERO),
             Outcome::Late(response, delay) => encode(&response, version, correlation_id, delay),
             Outcome::AnswerAndClose(response) => {
-                match encode(&response, version, correlation_id, Duration::ZERO) {
-                    Reply::Frame(bytes, _) => Reply::Last(bytes),
-                    other => other,
-                }
+                encode(&response, version, correlation_id, Duration::ZERO).and_close()
             }
             Outcome::Silent => Reply::Silent,
             Outcome::Close => Reply::Close,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection    Admission       a node, until it is told otherwise
+//! login         LoginFault      the next login, from its SaslHandshake on
 //! request       RequestFault    the next request of an API
 //!   batch       ProduceFault    the next batch for a partition
 //!   topic       MetadataFault   the next description of a topic
@@ -11,7 +12,7 @@
 //! Decides the order in which faults come up: each is used once, first in, first out. What a fault
 //! does is up to those who ask for it here.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::dispatch::Api;
@@ -28,6 +29,38 @@ pub enum Admission {
     Hang,
     /// Accepts them, and closes them at once.
     Close,
+}
+
+/// What goes wrong with the next login. All but the first are lies of a broker that does not know
+/// the password, and concern SCRAM alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoginFault {
+    /// It is refused, whoever comes.
+    Refuse,
+    /// The broker's nonce does not go on from the client's.
+    ForeignNonce,
+    /// The broker wants so many iterations.
+    Iterations(u32),
+    /// The broker's signature is nobody's.
+    WrongSignature,
+}
+
+impl LoginFault {
+    /// What a message of the broker's looks like with this fault.
+    pub(crate) fn applied_to(self, message: &[u8]) -> Vec<u8> {
+        let attributes = String::from_utf8_lossy(message);
+        let attributes = attributes.split(',').map(|attribute| match (self, attribute.get(..2)) {
+            (Self::ForeignNonce, Some("r=")) => "r=foreign".to_owned(),
+            (Self::Iterations(count), Some("i=")) => format!("i={count}"),
+            // As long as before, and base64 still.
+            (Self::WrongSignature, Some("v=")) => attribute
+                .replace(|byte: char| byte.is_ascii_alphanumeric(), "A")
+                .replacen('A', "v", 1),
+            _ => attribute.to_owned(),
+        });
+        attributes.collect::<Vec<_>>().join(",").into_bytes()
+    }
 }
 
 /// What goes wrong with the next request of an API.
@@ -131,6 +164,7 @@ impl AnswerFault {
 /// The faults that wait for their turn, and the states that last until they are ended.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
+    logins: VecDeque<LoginFault>,
     requests: BTreeMap<Api, VecDeque<RequestFault>>,
     produce: HashMap<String, BTreeMap<i32, VecDeque<ProduceFault>>>,
     metadata: HashMap<String, VecDeque<MetadataFault>>,
@@ -142,9 +176,17 @@ pub(crate) struct Faults {
     /// Told to every producer in milliseconds (KIP-219).
     pub(crate) throttle_ms: i32,
     pub(crate) is_disk_full: bool,
+    /// Topics that no client may use.
+    pub(crate) denied_topics: HashSet<String>,
+    /// Whether no client may write idempotently.
+    pub(crate) is_cluster_denied: bool,
 }
 
 impl Faults {
+    pub(crate) fn add_login(&mut self, fault: LoginFault) {
+        self.logins.push_back(fault);
+    }
+
     pub(crate) fn add_request(&mut self, api: Api, fault: RequestFault) {
         self.requests.entry(api).or_default().push_back(fault);
     }
@@ -160,6 +202,11 @@ impl Faults {
 
     pub(crate) fn add_answer(&mut self, api: Api, fault: AnswerFault) {
         self.answers.entry(api).or_default().push_back(fault);
+    }
+
+    /// The fault of the next login.
+    pub(crate) fn take_login(&mut self) -> Option<LoginFault> {
+        self.logins.pop_front()
     }
 
     /// The fault of the next request of an API.
@@ -210,6 +257,20 @@ mod tests {
             (AnswerFault::AfterNext, &answer),
         ] {
             assert_eq!(fault.applied_to(&answer), expected, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn lies_of_a_login_change_one_attribute_and_no_other() {
+        let challenge = &b"r=abc,s=QSXC,i=4096"[..];
+        for (fault, message, expected) in [
+            (LoginFault::ForeignNonce, challenge, &b"r=foreign,s=QSXC,i=4096"[..]),
+            (LoginFault::Iterations(1), challenge, b"r=abc,s=QSXC,i=1"),
+            (LoginFault::WrongSignature, challenge, challenge),
+            (LoginFault::WrongSignature, b"v=9/+x0Q==", b"v=A/+AAA=="),
+            (LoginFault::Iterations(1), b"v=9/+x0Q==", b"v=9/+x0Q=="),
+        ] {
+            assert_eq!(fault.applied_to(message), expected, "{fault:?}");
         }
     }
 

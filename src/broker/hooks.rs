@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::cluster::TopicRef;
 use super::dispatch::Api;
-use super::faults::{Admission, AnswerFault, MetadataFault, ProduceFault, RequestFault};
+use super::faults::{
+    Admission, AnswerFault, LoginFault, MetadataFault, ProduceFault, RequestFault,
+};
 use super::{EmbeddedBroker, ErrorCode};
 
 impl EmbeddedBroker {
@@ -71,11 +73,25 @@ impl EmbeddedBroker {
         Ok(())
     }
 
-    /// Refuses the next so many messages of logins, whoever sends them.
-    pub fn refuse_logins(&self, count: u32) {
-        if let Some(sasl) = &mut self.shared.lock().sasl {
-            sasl.refusals = count;
-        }
+    /// Lets something go wrong with the next login that has no fault before it.
+    pub fn inject_login(&self, fault: LoginFault) {
+        self.shared.lock().faults.add_login(fault);
+    }
+
+    /// Whether an ACL keeps clients from a topic: nobody may describe, create, write or read it, and
+    /// `TOPIC_AUTHORIZATION_FAILED` says so, whether or not it exists.
+    pub fn set_topic_denied(&self, topic: &str, is_denied: bool) {
+        let denied = &mut self.shared.lock().faults.denied_topics;
+        match is_denied {
+            true => denied.insert(topic.to_owned()),
+            false => denied.remove(topic),
+        };
+    }
+
+    /// Whether an ACL keeps clients from the cluster: nobody may write idempotently, and
+    /// InitProducerId is answered with `CLUSTER_AUTHORIZATION_FAILED`.
+    pub fn set_cluster_denied(&self, is_denied: bool) {
+        self.shared.lock().faults.is_cluster_denied = is_denied;
     }
 
     /// How long logins are good for from now on; zero is for ever.
@@ -85,9 +101,14 @@ impl EmbeddedBroker {
         }
     }
 
-    /// Logins accepted so far, those that renewed one included.
+    /// Logins accepted so far, those that renewed another included.
     pub fn logins(&self) -> u64 {
         self.shared.lock().sasl.as_ref().map_or(0, |sasl| sasl.logins)
+    }
+
+    /// Those of them that renewed another on its connection.
+    pub fn renewals(&self) -> u64 {
+        self.shared.lock().sasl.as_ref().map_or(0, |sasl| sasl.renewals)
     }
 
     /// Forgets the faults that have not come up, and ends the states above.

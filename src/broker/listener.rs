@@ -21,7 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use super::Shared;
 use super::dispatch::{Api, Call, Reply};
 use super::faults::{Admission, AnswerFault, RequestFault};
-use super::security::Door;
+use super::security::{Door, Passage};
+use crate::protocol::ErrorCode;
 use crate::protocol::frame::FrameDecoder;
 
 /// Room made before each read of a socket.
@@ -165,8 +166,14 @@ enum Action {
 }
 
 async fn answer(call: &Call, door: &mut Door, node: i32, shared: &Shared) -> Action {
-    if !door.lets_through(call.api, now()) {
-        return Action::Reply(Reply::Close);
+    match door.passage(call.api, now()) {
+        Passage::Open => {}
+        Passage::TurnedAway => {
+            let refusal =
+                call.refuse(&mut shared.lock(), door, node, ErrorCode::ILLEGAL_SASL_STATE);
+            return Action::Reply(refusal.and_close());
+        }
+        Passage::Closed => return Action::Reply(Reply::Close),
     }
     let fault = {
         let mut state = shared.lock();

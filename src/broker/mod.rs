@@ -73,7 +73,7 @@ mod log;
 mod cluster;
 
 mod faults;
-pub use faults::{Admission, AnswerFault, MetadataFault, ProduceFault, RequestFault};
+pub use faults::{Admission, AnswerFault, LoginFault, MetadataFault, ProduceFault, RequestFault};
 
 mod hooks;
 
@@ -129,15 +129,30 @@ pub(crate) struct State {
     sasl: Option<Sasl>,
 }
 
+impl State {
+    /// Whether clients may use a topic. Of one that they may not use they do not learn whether it
+    /// exists.
+    pub(crate) fn check_access(&self, topic: TopicRef<'_>) -> Result<(), ErrorCode> {
+        let name = match topic {
+            TopicRef::Name(name) => Some(name),
+            TopicRef::Id(_) => self.cluster.topic(topic).ok().map(|(name, _)| name),
+        };
+        match name.is_some_and(|name| self.faults.denied_topics.contains(name)) {
+            true => Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Who may log in, and who did.
 #[derive(Debug)]
 pub(crate) struct Sasl {
     users: Users,
     mechanisms: Vec<SaslMechanism>,
     session_lifetime: Duration,
-    /// Messages of logins to refuse, whoever sends them.
-    refusals: u32,
+    /// Accepted so far, renewals included.
     logins: u64,
+    renewals: u64,
 }
 
 impl EmbeddedBroker {
@@ -361,8 +376,8 @@ fn sasl(config: &BrokerSasl) -> io::Result<Sasl> {
         users: Users::new(config).ok_or_else(no_users)?,
         mechanisms: config.mechanisms.clone(),
         session_lifetime: config.session_lifetime,
-        refusals: 0,
         logins: 0,
+        renewals: 0,
     })
 }
 

@@ -125,6 +125,12 @@ impl Profile {
         !matches!(self, Self::Redpanda)
     }
 
+    /// Whether SCRAM's last message must repeat the broker's nonce and nothing else. Kafka before 4
+    /// and Redpanda take one with more in front of it, as librdkafka sends before 2.6.1.
+    pub(crate) const fn compares_nonces(self) -> bool {
+        matches!(self, Self::Kafka4)
+    }
+
     /// What it answers to every batch while its disk is full. Kafka takes the disk out of service;
     /// Redpanda says that it is not available.
     pub(crate) const fn disk_full(self) -> ErrorCode {

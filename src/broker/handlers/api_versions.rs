@@ -26,6 +26,7 @@ impl Serve for ApiVersionsRequest {
         if scope.version >= 3 && !names.into_iter().all(|name| is_software_name(name)) {
             return Outcome::Answer(self.refuse(scope, ErrorCode::INVALID_REQUEST));
         }
+        scope.door.tell_versions();
         let keys = advertised(scope.profile, &Api::ALL);
         Outcome::Answer(ApiVersionsResponse::default().with_api_keys(keys))
     }

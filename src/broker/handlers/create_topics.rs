@@ -12,7 +12,8 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcome, Scope, Serve};
-use crate::broker::cluster::Cluster;
+use crate::broker::State;
+use crate::broker::cluster::{Cluster, TopicRef};
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 
@@ -55,12 +56,11 @@ impl Serve for CreateTopicsRequest {
         for topic in &self.topics {
             *times_named.entry(&topic.name).or_insert(0_u32) += 1;
         }
-        let cluster = &mut scope.state.cluster;
         let results = self
             .topics
             .iter()
             .map(|topic| match times_named.get(&topic.name) {
-                Some(1) => create(topic, self.validate_only, cluster),
+                Some(1) => create(topic, self.validate_only, scope.state),
                 _ => Err(ErrorCode::INVALID_REQUEST),
             })
             .zip(&self.topics)
@@ -78,8 +78,10 @@ impl Serve for CreateTopicsRequest {
 fn create(
     topic: &CreatableTopic,
     validate_only: bool,
-    cluster: &mut Cluster,
+    state: &mut State,
 ) -> Result<CreatableTopicResult, ErrorCode> {
+    state.check_access(TopicRef::Name(&topic.name))?;
+    let cluster = &mut state.cluster;
     let partitions = partition_count(topic, cluster)?;
     check_replicas(topic, cluster)?;
     let result = CreatableTopicResult::default()

@@ -15,7 +15,8 @@ use kafka_protocol::messages::fetch_response::{
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
 use super::{Outcome, Scope, Serve};
-use crate::broker::cluster::{Cluster, NO_LEADER, TopicRef};
+use crate::broker::State;
+use crate::broker::cluster::{NO_LEADER, TopicRef};
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
 
@@ -113,7 +114,7 @@ const PARTITION: &[Field] = &[
 
 /// The reading of one response.
 struct Reading<'a> {
-    cluster: &'a Cluster,
+    state: &'a State,
     node: i32,
     version: i16,
     /// Bytes of records read so far.
@@ -125,7 +126,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(request: &FetchRequest, scope: &'a Scope<'_>) -> Self {
         Self {
-            cluster: &scope.state.cluster,
+            state: scope.state,
             node: scope.node,
             version: scope.version,
             size: 0,
@@ -163,7 +164,8 @@ impl<'a> Reading<'a> {
         topic: TopicRef<'_>,
         asked: &FetchPartition,
     ) -> Result<PartitionData, ErrorCode> {
-        let partition = self.cluster.partition(topic, asked.partition)?;
+        self.state.check_access(topic)?;
+        let partition = self.state.cluster.partition(topic, asked.partition)?;
         partition.check_leader(self.node, asked.current_leader_epoch)?;
         let log = &partition.log;
         if !(log.start_offset()..=log.next_offset()).contains(&asked.fetch_offset) {
@@ -183,7 +185,7 @@ impl<'a> Reading<'a> {
     }
 
     fn current_leader(&self, topic: TopicRef<'_>, partition: i32) -> LeaderIdAndEpoch {
-        let leader = self.cluster.partition(topic, partition).ok();
+        let leader = self.state.cluster.partition(topic, partition).ok();
         LeaderIdAndEpoch::default()
             .with_leader_id(BrokerId(leader.map_or(NO_LEADER, |partition| partition.leader)))
             .with_leader_epoch(leader.map_or(-1, |partition| partition.leader_epoch))

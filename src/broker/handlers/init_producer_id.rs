@@ -24,6 +24,7 @@ impl Serve for InitProducerIdRequest {
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<InitProducerIdResponse> {
         let code = match self.transactional_id.as_deref() {
+            None if scope.state.faults.is_cluster_denied => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
             None => {
                 let id = ProducerId(scope.state.cluster.take_producer_id());
                 return Outcome::Answer(

@@ -92,8 +92,9 @@ fn each_partition<'a>(
 }
 
 fn find(topic: &str, asked: &ListOffsetsPartition, scope: &Scope<'_>) -> Result<Found, ErrorCode> {
-    let cluster = &scope.state.cluster;
-    let partition = cluster.partition(TopicRef::Name(topic), asked.partition_index)?;
+    let topic = TopicRef::Name(topic);
+    scope.state.check_access(topic)?;
+    let partition = scope.state.cluster.partition(topic, asked.partition_index)?;
     partition.check_leader(scope.node, asked.current_leader_epoch)?;
     let log = &partition.log;
     let at = |offset| Found { offset, timestamp: -1, leader_epoch: partition.leader_epoch };

@@ -37,14 +37,15 @@ impl Serve for MetadataRequest {
     };
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<MetadataResponse> {
-        let State { cluster, faults, .. } = &mut *scope.state;
-        let may_create = self.allow_auto_topic_creation && cluster.auto_creates_topics();
+        let may_create =
+            self.allow_auto_topic_creation && scope.state.cluster.auto_creates_topics();
         let mut topics: Vec<_> = match &self.topics {
             Some(topics) if !topics.is_empty() || scope.version > 0 => {
-                topics.iter().map(|topic| one_topic(topic, cluster, may_create)).collect()
+                topics.iter().map(|topic| one_topic(topic, scope.state, may_create)).collect()
             }
-            _ => cluster.topics().map(|(name, topic)| describe(name, topic, cluster)).collect(),
+            _ => all_topics(scope.state),
         };
+        let State { cluster, faults, .. } = &mut *scope.state;
         for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
             let name = topic.name.as_ref().map_or("", |name| name.as_str());
             if let Some(fault) = faults.take_metadata(name) {
@@ -78,9 +79,16 @@ fn response(cluster: &Cluster) -> MetadataResponse {
         .with_controller_id(BrokerId(controller))
 }
 
+/// Those that clients may not use are left out.
+fn all_topics(state: &State) -> Vec<MetadataResponseTopic> {
+    let may_use = |name| state.check_access(TopicRef::Name(name)).is_ok();
+    let topics = state.cluster.topics().filter(|(name, _)| may_use(name));
+    topics.map(|(name, topic)| describe(name, topic, &state.cluster)).collect()
+}
+
 fn one_topic(
     asked: &MetadataRequestTopic,
-    cluster: &mut Cluster,
+    state: &mut State,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let named = match &asked.name {
@@ -88,6 +96,10 @@ fn one_topic(
         None if asked.topic_id.is_nil() => return refused(asked, ErrorCode::INVALID_REQUEST),
         None => TopicRef::Id(asked.topic_id),
     };
+    if let Err(code) = state.check_access(named) {
+        return refused(asked, code);
+    }
+    let cluster = &mut state.cluster;
     if let TopicRef::Name(name) = named
         && may_create
         && let Err(code) = create_unless_present(name, cluster)

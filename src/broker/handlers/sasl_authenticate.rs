@@ -3,7 +3,6 @@
 //! v1 how long the login is good for (KIP-368); v2 flexible. A refusal is answered in Kafka's
 //! words, and ends the connection.
 
-use bytes::Bytes;
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use kafka_protocol::protocol::StrBytes;
 
@@ -11,52 +10,39 @@ use super::{Outcome, Scope, Serve};
 use crate::broker::security::Said;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
-use crate::sasl::SaslMechanism;
+
+/// First version that tells how long a login is good for.
+const LIFETIME_SINCE: i16 = 1;
 
 impl Serve for SaslAuthenticateRequest {
     const SHAPE: Shape =
         Shape { versions: 0..=2, flexible_from: 2, fields: &[Field::since(0, Layout::Bytes)] };
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<SaslAuthenticateResponse> {
-        let (Some(sasl), Some(login)) = (&mut scope.state.sasl, scope.door.asked_mut()) else {
-            return Outcome::Close;
+        let (Some(sasl), Some(said)) = (&mut scope.state.sasl, scope.door.hear(&self.auth_bytes))
+        else {
+            let refusal = self.refuse(scope, ErrorCode::ILLEGAL_SASL_STATE);
+            return Outcome::Answer(refusal.with_error_message(Some(StrBytes::from_static_str(
+                "SaslAuthenticate request received after successful authentication",
+            ))));
         };
-        let mechanism = login.name();
-        let said = match sasl.refusals.checked_sub(1) {
-            Some(left) => {
-                sasl.refusals = left;
-                Said::Refused
-            }
-            None => login.respond(&self.auth_bytes),
-        };
-        let response = SaslAuthenticateResponse::default();
         match said {
-            Said::Challenge(challenge) => {
-                Outcome::Answer(response.with_auth_bytes(challenge.into()))
-            }
-            Said::Welcome(last) => {
-                let lifetime = sasl.session_lifetime;
+            Said::Challenge(challenge) => Outcome::Answer(
+                SaslAuthenticateResponse::default().with_auth_bytes(challenge.into()),
+            ),
+            Said::Welcome { user, last } => {
                 sasl.logins += 1;
-                scope.door.open(lifetime);
-                let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-                let lifetime = if scope.version >= 1 { lifetime } else { 0 };
-                let response = response.with_auth_bytes(Bytes::from(last));
-                Outcome::Answer(response.with_session_lifetime_ms(lifetime))
+                sasl.renewals += u64::from(scope.door.is_open());
+                let lifetime = sasl.session_lifetime;
+                scope.door.open(user, lifetime);
+                let told = if scope.version < LIFETIME_SINCE { 0 } else { lifetime.as_millis() };
+                let response = SaslAuthenticateResponse::default().with_auth_bytes(last.into());
+                let told = i64::try_from(told).unwrap_or(i64::MAX);
+                Outcome::Answer(response.with_session_lifetime_ms(told))
             }
-            Said::Refused => {
-                let words = match mechanism {
-                    SaslMechanism::Plain => "Authentication failed: Invalid username or password",
-                    SaslMechanism::ScramSha256 => {
-                        "Authentication failed during authentication due to invalid credentials \
-                         with SASL mechanism SCRAM-SHA-256"
-                    }
-                    SaslMechanism::ScramSha512 => {
-                        "Authentication failed during authentication due to invalid credentials \
-                         with SASL mechanism SCRAM-SHA-512"
-                    }
-                };
+            Said::Refused(words) => {
                 let refusal = self.refuse(scope, ErrorCode::SASL_AUTHENTICATION_FAILED);
-                let words = Some(StrBytes::from_static_str(words));
+                let words = Some(StrBytes::from_string(words));
                 Outcome::AnswerAndClose(refusal.with_error_message(words))
             }
         }

@@ -2,16 +2,16 @@
 //!
 //! v1 the login follows as SaslAuthenticate. v0, after which it would follow without frames, is
 //! advertised as Kafka does, and not served. A mechanism that is not offered is answered with those
-//! that are, and the connection goes on.
+//! that are, and the connection is closed. Who needs no login, or has one without an end, is told so.
 
 use kafka_protocol::messages::{SaslHandshakeRequest, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcome, Scope, Serve};
+use crate::broker::State;
 use crate::broker::security::Mechanism;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
-use crate::sasl::SaslMechanism;
 
 impl Serve for SaslHandshakeRequest {
     const SHAPE: Shape = Shape {
@@ -21,18 +21,22 @@ impl Serve for SaslHandshakeRequest {
     };
 
     fn serve(&self, scope: &mut Scope<'_>) -> Outcome<SaslHandshakeResponse> {
-        let Some(sasl) = &scope.state.sasl else {
+        let State { sasl: Some(sasl), faults, .. } = &mut *scope.state else {
             return Outcome::Answer(self.refuse(scope, ErrorCode::ILLEGAL_SASL_STATE));
         };
-        let wanted = SaslMechanism::ALL.into_iter().find(|it| it.name() == &*self.mechanism);
-        let code = match wanted.filter(|wanted| sasl.mechanisms.contains(wanted)) {
-            Some(mechanism) => {
-                scope.door.ask(Mechanism::new(mechanism, sasl.users.clone()));
-                ErrorCode::NONE
-            }
-            None => ErrorCode::UNSUPPORTED_SASL_MECHANISM,
+        if !scope.door.may_ask() {
+            return Outcome::Answer(self.refuse(scope, ErrorCode::ILLEGAL_SASL_STATE));
+        }
+        // Brokers know the names in capitals only.
+        let offered = sasl.mechanisms.iter().find(|offered| offered.name() == &*self.mechanism);
+        let Some(name) = offered.copied() else {
+            let refusal = self.refuse(scope, ErrorCode::UNSUPPORTED_SASL_MECHANISM);
+            return Outcome::AnswerAndClose(refusal);
         };
-        Outcome::Answer(self.refuse(scope, code))
+        let is_strict = scope.profile.compares_nonces();
+        let mechanism = Mechanism::new(name, sasl.users.clone(), is_strict);
+        scope.door.ask(mechanism, faults.take_login());
+        Outcome::Answer(self.refuse(scope, ErrorCode::NONE))
     }
 
     fn refuse(&self, scope: &Scope<'_>, code: ErrorCode) -> SaslHandshakeResponse {

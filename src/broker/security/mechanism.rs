@@ -1,24 +1,24 @@
 //! SASL's server side, by the `sasl` crate.
 //!
-//! The crate knows SCRAM-SHA-256; SCRAM-SHA-512 is the same with another hash, which its traits let
-//! in. Two of its habits are worked around: it takes Kafka's header `n,,` only from one who could
-//! bind channels, and it leaves names escaped.
+//! Decides who the users are, and in which words they are refused: Kafka's. What SCRAM needs beside
+//! the crate is in `scram`. Of PLAIN the crate ignores who the client wants to pass for, and of
+//! SCRAM it leaves names escaped; both are seen to here.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use hmac::digest::InvalidLength;
-use hmac::{Hmac, Mac};
-use sasl::common::scram::{DeriveError, ScramProvider, Sha256};
-use sasl::common::{ChannelBinding, Identity, Password};
-use sasl::secret::{Pbkdf2Secret, Pbkdf2Sha256, Plain as PlainSecret, Secret as SaslSecret};
-use sasl::server::mechanisms::{Plain, Scram};
+use sasl::common::scram::{ScramProvider, Sha256};
+use sasl::common::{Identity, Password};
+use sasl::secret::{Pbkdf2Sha256, Plain as PlainSecret};
+use sasl::server::mechanisms::Plain;
 use sasl::server::{
-    Mechanism as Exchange, Provider, ProviderError, Response, Validator, ValidatorError,
+    Mechanism as Exchange, MechanismError, Provider, ProviderError, Response, Validator,
+    ValidatorError,
 };
-use sha2::{Digest, Sha512};
 
 use super::BrokerSasl;
+use super::scram::{Pbkdf2Sha512, Scram, Sha512Provider};
 use crate::sasl::{SaslMechanism, Secret};
 
 /// Iterations that passwords are salted with: Kafka's own number.
@@ -28,9 +28,8 @@ const SALT_SIZE: usize = 16;
 
 /// Names, and what their passwords are checked by.
 #[derive(Clone, Default)]
-pub(crate) struct Users(BTreeMap<String, User>);
+pub(crate) struct Users(Arc<BTreeMap<String, User>>);
 
-#[derive(Clone)]
 struct User {
     password: Secret,
     sha_256: Pbkdf2Sha256,
@@ -52,21 +51,15 @@ impl Users {
             let mut salt = [0; SALT_SIZE];
             getrandom::fill(&mut salt).ok()?;
             let password = Password::Plain(user.password.expose().to_owned());
-            let digest = |derived: Result<Vec<u8>, DeriveError>| derived.ok();
             let (salt, iterations) = (salt.to_vec(), ITERATIONS);
-            let sha_256 = Pbkdf2Sha256 {
-                digest: digest(Sha256::derive(&password, &salt, iterations))?,
-                salt: salt.clone(),
-                iterations,
-            };
-            let sha_512 = Pbkdf2Sha512 {
-                digest: digest(Sha512Provider::derive(&password, &salt, iterations))?,
-                salt,
-            };
+            let digest = Sha256::derive(&password, &salt, iterations).ok()?;
+            let sha_256 = Pbkdf2Sha256 { salt: salt.clone(), iterations, digest };
+            let digest = Sha512Provider::derive(&password, &salt, iterations).ok()?;
+            let sha_512 = Pbkdf2Sha512 { salt, iterations, digest };
             let checked = User { password: user.password.clone(), sha_256, sha_512 };
             users.insert(user.name.clone(), checked);
         }
-        Some(Self(users))
+        Some(Self(Arc::new(users)))
     }
 
     fn user(&self, identity: &Identity) -> Option<&User> {
@@ -93,20 +86,25 @@ pub(crate) enum Said {
     /// A challenge: there is more to come.
     Challenge(Vec<u8>),
     /// The last word: come in.
-    Welcome(Vec<u8>),
-    /// No.
-    Refused,
+    Welcome {
+        /// Who came in.
+        user: String,
+        /// The word.
+        last: Vec<u8>,
+    },
+    /// No, in these words.
+    Refused(String),
 }
 
 impl Mechanism {
-    pub(crate) fn new(name: SaslMechanism, users: Users) -> Self {
-        // "p" would name it, "n" does not: only so is "n" taken for what it is.
-        let unbound = || ChannelBinding::TlsUnique(Vec::new());
+    /// A login that begins. `is_strict` if SCRAM's last message must repeat the broker's nonce and
+    /// nothing else.
+    pub(crate) fn new(name: SaslMechanism, users: Users, is_strict: bool) -> Self {
         let exchange: Box<dyn Exchange + Send> = match name {
             SaslMechanism::Plain => Box::new(Plain::new(users)),
-            SaslMechanism::ScramSha256 => Box::new(Scram::<Sha256, _>::new(users, unbound())),
+            SaslMechanism::ScramSha256 => Box::new(Scram::<Sha256, _>::new(users, is_strict)),
             SaslMechanism::ScramSha512 => {
-                Box::new(Scram::<Sha512Provider, _>::new(users, unbound()))
+                Box::new(Scram::<Sha512Provider, _>::new(users, is_strict))
             }
         };
         Self { name, exchange }
@@ -116,15 +114,47 @@ impl Mechanism {
         self.name
     }
 
-    /// Takes in a message of the client's.
-    pub(crate) fn respond(&mut self, message: &[u8]) -> Said {
+    /// Takes in a message of the client's. `attempt` is what Kafka calls this: an authentication,
+    /// or a re-authentication.
+    pub(crate) fn respond(&mut self, message: &[u8], attempt: &str) -> Said {
         match self.exchange.respond(message) {
             Ok(Response::Proceed(challenge)) => Said::Challenge(challenge),
-            Ok(Response::Success(_, last)) => Said::Welcome(last),
-            Err(_) => Said::Refused,
+            Ok(Response::Success(Identity::Username(name), last)) => {
+                self.admit(name, last, message)
+            }
+            Ok(Response::Success(Identity::None, _)) => self.refused(attempt),
+            Err(MechanismError::ValidatorError(_)) => Said::Refused(INVALID_PASSWORD.to_owned()),
+            Err(_) => self.refused(attempt),
+        }
+    }
+
+    /// No, without a reason.
+    pub(crate) fn refused(&self, attempt: &str) -> Said {
+        let mechanism = self.name;
+        Said::Refused(format!(
+            "Authentication failed during {attempt} due to invalid credentials with SASL mechanism \
+             {mechanism}"
+        ))
+    }
+
+    fn admit(&self, name: String, last: Vec<u8>, message: &[u8]) -> Said {
+        match self.name {
+            SaslMechanism::Plain => {
+                let passes_for = message.split(|byte| *byte == 0).next().unwrap_or_default();
+                if passes_for.is_empty() || passes_for == name.as_bytes() {
+                    return Said::Welcome { user: name, last };
+                }
+                Said::Refused(PASSES_FOR_ANOTHER.to_owned())
+            }
+            _ => Said::Welcome { user: unescape(&name), last },
         }
     }
 }
+
+const INVALID_PASSWORD: &str = "Authentication failed: Invalid username or password";
+
+const PASSES_FOR_ANOTHER: &str = "Authentication failed: Client requested an authorization id that \
+                                  is different from username";
 
 impl Validator<PlainSecret> for Users {
     fn validate(&self, identity: &Identity, value: &PlainSecret) -> Result<(), ValidatorError> {
@@ -162,59 +192,5 @@ impl Provider<Pbkdf2Sha512> for Users {
     fn provide(&self, identity: &Identity) -> Result<Pbkdf2Sha512, ProviderError> {
         let user = self.user(identity).ok_or(ProviderError::AuthenticationFailed)?;
         Ok(user.sha_512.clone())
-    }
-}
-
-/// SCRAM's SHA-512, which the crate has not.
-struct Sha512Provider;
-
-/// What it keeps of a password.
-#[derive(Clone)]
-struct Pbkdf2Sha512 {
-    salt: Vec<u8>,
-    digest: Vec<u8>,
-}
-
-impl SaslSecret for Pbkdf2Sha512 {}
-
-impl Pbkdf2Secret for Pbkdf2Sha512 {
-    fn salt(&self) -> &[u8] {
-        &self.salt
-    }
-
-    fn iterations(&self) -> u32 {
-        ITERATIONS
-    }
-
-    fn digest(&self) -> &[u8] {
-        &self.digest
-    }
-}
-
-impl ScramProvider for Sha512Provider {
-    type Secret = Pbkdf2Sha512;
-
-    fn name() -> &'static str {
-        "SHA-512"
-    }
-
-    fn hash(data: &[u8]) -> Vec<u8> {
-        Sha512::digest(data).to_vec()
-    }
-
-    fn hmac(data: &[u8], key: &[u8]) -> Result<Vec<u8>, InvalidLength> {
-        let mac = Hmac::<Sha512>::new_from_slice(key)?;
-        Ok(mac.chain_update(data).finalize().into_bytes().to_vec())
-    }
-
-    fn derive(password: &Password, salt: &[u8], iterations: u32) -> Result<Vec<u8>, DeriveError> {
-        match password {
-            Password::Plain(plain) => {
-                let mut key = vec![0; 64];
-                pbkdf2::pbkdf2_hmac::<Sha512>(plain.as_bytes(), salt, iterations, &mut key);
-                Ok(key)
-            }
-            Password::Pbkdf2 { .. } => Err(DeriveError::IncorrectSalt),
-        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Decides what is configured. `tls` makes the library's settings of it, `door` keeps a connection
 //! shut until someone has logged in, and `mechanism` is SASL's server side, by the `sasl` crate:
-//! what judges the producer's logins shares no code with them.
+//! what judges the producer's logins shares no code with them. Of `crate::sasl` only the names of
+//! mechanisms and `Secret` are used.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use crate::sasl::{SaslMechanism, Secret};
 
 mod door;
-pub(crate) use door::Door;
+pub(crate) use door::{Door, Passage};
 
 mod mechanism;
 pub(crate) use mechanism::{Mechanism, Said, Users};
+
+mod scram;
 
 mod tls;
 pub(crate) use tls::server_config;
