@@ -2,13 +2,16 @@
 //!
 //! A fuzzer runs them (`fuzz/`), and so does a test, over the inputs that the fuzzer found worth
 //! keeping (`fuzz/corpus/`, one folder per property, by its name). A property that does not hold
-//! panics.
+//! panics. What a decoder may cost is part of it: so many bytes of memory for each byte that came.
+
+mod memory;
+pub use memory::count_memory_with;
 
 use crate::exporter::bifrost::{BifrostConfig, Filter, FilterMode, KafkaEntry, PluginSpanFilter};
 use crate::exporter::bifrost::{encode, traces};
-use crate::producer::Properties;
+use crate::producer::{Properties, hostile};
 use crate::protocol::compression::{Compressor, decompress};
-use crate::protocol::frame::FrameDecoder;
+use crate::protocol::frame::{FrameDecoder, PREFIX_SIZE};
 use crate::protocol::messages::{ApiKey, fetch, list_offsets, metadata, produce};
 use crate::protocol::messages::{api_versions, create_topics, init_producer_id};
 use crate::protocol::messages::{response_body, sasl_authenticate, sasl_handshake};
@@ -19,14 +22,18 @@ use crate::protocol::record_batch::{
 use crate::protocol::{Codec, DecodeError};
 use crate::sasl::{Credentials, Exchange, SaslMechanism, Secret, Step};
 use bytes::Bytes;
+use kafka_protocol::messages::ProduceResponse as TheirProduceResponse;
+use kafka_protocol::protocol::Decodable;
+use memory::frugal;
 
 /// Something that holds for any bytes, or panics.
 pub type Property = fn(&[u8]);
 
 /// Every property, by the name of its folder.
-pub const PROPERTIES: [(&str, Property); 9] = [
+pub const PROPERTIES: [(&str, Property); 10] = [
     ("frames", frames),
     ("responses", responses),
+    ("peer", peer),
     ("record_batch", record_batch),
     ("round_trip", round_trip),
     ("decompress", inflate),
@@ -38,6 +45,9 @@ pub const PROPERTIES: [(&str, Property); 9] = [
 
 /// What a batch or a body may inflate to here.
 const INFLATED_MAX: usize = 1 << 20;
+
+/// What a codec may need beside its output: windows, blocks, tables.
+const CODEC_MEMORY: usize = 24 << 20;
 
 /// A text that nothing may repeat.
 const CANARY: &str = "correct-horse-battery-staple";
@@ -58,10 +68,11 @@ pub fn frames(data: &[u8]) {
                     Err(error) => return (frames, Some(error)),
                 }
             }
+            assert!(decoder.buffer_mut().len() < SIZE_MAX + PREFIX_SIZE);
         }
         (frames, None)
     };
-    let whole = cut(stream.len());
+    let whole = frugal("a stream", 8 * stream.len() + (4 << 10), || cut(stream.len()));
     assert_eq!(cut(usize::from(*step)), whole);
     let taken: usize = whole.0.iter().map(|frame| frame.len() + 4).sum();
     assert!(taken <= stream.len(), "more came out than went in");
@@ -75,9 +86,27 @@ pub fn responses(data: &[u8]) {
     let version = spoken[usize::from(*version) % spoken.len()];
     let frame = Bytes::copy_from_slice(frame);
     let Ok(body) = response_body(api, version, &frame) else { return };
-    if let Ok(things) = count_things(api, version, &body) {
+    let cost_max = 128 * body.len() + (4 << 10);
+    if let Ok(things) = frugal("an answer", cost_max, || count_things(api, version, &body)) {
         assert!(things <= body.len(), "{things} things in {} bytes", body.len());
+        if api == ApiKey::Produce {
+            assert_read_alike(version, &body);
+        }
     }
+}
+
+/// Another decoder that understands the answer too finds the same results in it.
+fn assert_read_alike(version: i16, body: &Bytes) {
+    let Ok(ours) = produce::ProduceResponse::decode(version, body) else { return };
+    let Ok(theirs) = TheirProduceResponse::decode(&mut body.clone(), version) else { return };
+    let ours = ours.partitions.iter().map(|told| (told.partition, told.error.0, told.base_offset));
+    let theirs = theirs.responses.iter().flat_map(|topic| &topic.partition_responses);
+    assert!(ours.eq(theirs.map(|told| (told.index, told.error_code, told.base_offset))));
+}
+
+/// Whatever brokers answer, every record ends, and at a price.
+pub fn peer(data: &[u8]) {
+    frugal("a conversation", 256 * data.len() + (16 << 20), || hostile::converse(data));
 }
 
 /// The elements of all lists of an answer.
@@ -123,7 +152,8 @@ pub fn record_batch(data: &[u8]) {
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     }
     let mut reader = BatchReader::new(bytes.into(), INFLATED_MAX);
-    while let Ok(Some(batch)) = reader.next_batch() {
+    let cost_max = 24 * (INFLATED_MAX + data.len()) + CODEC_MEMORY;
+    while let Ok(Some(batch)) = frugal("a batch", cost_max, || reader.next_batch()) {
         if !batch.is_control {
             assert_writes_again(batch.codec, &batch.records);
         }
@@ -183,7 +213,9 @@ pub fn round_trip(data: &[u8]) {
 pub fn inflate(data: &[u8]) {
     let Some((codec, bytes)) = data.split_first() else { return };
     let codec = Codec::ALL[usize::from(*codec) % Codec::ALL.len()];
-    if let Ok(inflated) = decompress(codec, bytes, INFLATED_MAX) {
+    let cost_max = 4 * INFLATED_MAX + CODEC_MEMORY;
+    let inflate = || decompress(codec, bytes, INFLATED_MAX);
+    if let Ok(inflated) = frugal("inflating", cost_max, inflate) {
         assert!(inflated.len() <= INFLATED_MAX);
     }
     if let Some(compressed) = Compressor::new(codec.into()).compress(bytes) {
@@ -232,7 +264,9 @@ pub fn bifrost_traces(data: &[u8]) {
     let plugins = vec!["logging".to_owned()];
     config.plugin_span_filter = Some(PluginSpanFilter { mode: FilterMode::Exclude, plugins });
     let strict = Filter::new(&config);
-    for trace in traces(data).flatten() {
+    let cost_max = 400 * data.len() + (4 << 10);
+    let read = || traces(data).flatten().collect::<Vec<_>>();
+    for trace in frugal("traces", cost_max, read) {
         for filter in [&keep_all, &strict] {
             let mut trace = trace.clone();
             filter.apply(&mut trace);
@@ -253,7 +287,8 @@ pub fn bifrost_config(data: &[u8]) {
         return;
     }
     let lookup = |name: &str| (!name.len().is_multiple_of(3)).then(|| CANARY.to_owned());
-    match KafkaEntry::from_json(&text, &lookup) {
+    let read = || KafkaEntry::from_json(&text, &lookup);
+    match frugal("a file", 64 * data.len() + (64 << 10), read) {
         Ok(entry) => assert!(!format!("{entry:?}").contains(CANARY)),
         Err(error) => {
             let said = error.to_string();
@@ -290,11 +325,40 @@ pub fn properties(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+    use std::alloc::System;
     use std::fs;
     use std::path::Path;
+    use std::process::Command;
+
+    #[global_allocator]
+    static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
     #[test]
     fn every_property_holds_for_every_input_that_is_kept() {
+        assert_all_hold();
+    }
+
+    /// In a process of its own: other tests allocate, too.
+    #[test]
+    fn every_property_holds_for_every_input_that_is_kept_at_its_price() {
+        let this = std::env::current_exe().unwrap();
+        let name = "fuzzing::tests::with_memory_counted";
+        let arguments = ["--exact", name, "--ignored", "--test-threads=1", "--nocapture"];
+        let run = Command::new(this).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "counts the memory of a whole process: another test runs it"]
+    fn with_memory_counted() {
+        count_memory_with(|| INSTRUMENTED_SYSTEM.stats().bytes_allocated);
+        assert_all_hold();
+    }
+
+    fn assert_all_hold() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         if !corpus.is_dir() {
             println!("skipped: the corpus is not part of this package");

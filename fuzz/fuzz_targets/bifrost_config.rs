@@ -1,4 +1,7 @@
 //! `ottla::fuzzing::bifrost_config`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla::fuzzing::bifrost_config(data));
+libfuzzer_sys::fuzz_target!(
+    init: ottla_fuzz::count_memory(),
+    |data: &[u8]| ottla::fuzzing::bifrost_config(data)
+);

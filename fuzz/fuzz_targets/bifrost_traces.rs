@@ -1,4 +1,7 @@
 //! `ottla::fuzzing::bifrost_traces`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla::fuzzing::bifrost_traces(data));
+libfuzzer_sys::fuzz_target!(
+    init: ottla_fuzz::count_memory(),
+    |data: &[u8]| ottla::fuzzing::bifrost_traces(data)
+);

@@ -1,4 +1,7 @@
 //! `ottla::fuzzing::record_batch`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla::fuzzing::record_batch(data));
+libfuzzer_sys::fuzz_target!(
+    init: ottla_fuzz::count_memory(),
+    |data: &[u8]| ottla::fuzzing::record_batch(data)
+);

@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::config::Address;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::metadata::{self, MetadataResponse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,7 @@ impl Cluster {
         self.brokers.values()
     }
 
-    /// Takes in an answer to our question.
+    /// Takes in an answer to our question. Of a topic that it tells of twice, the first counts.
     pub(super) fn learn(
         &mut self,
         now: Instant,
@@ -123,9 +123,14 @@ impl Cluster {
             self.brokers = answer.brokers.into_iter().map(address).collect();
         }
         let mut changes = Vec::new();
+        let mut told_of = BTreeSet::new();
         for told in answer.topics {
             let known = told.name.as_deref().and_then(|name| self.topics.get_key_value(name));
             let Some(name) = known.map(|(name, _)| Arc::clone(name)) else { continue };
+            // Every change has all partitions of its topic looked at.
+            if !told_of.insert(Arc::clone(&name)) {
+                continue;
+            }
             let view = self.topics.entry(Arc::clone(&name)).or_default();
             changes.push((name, view.learn(told)));
         }
@@ -174,10 +179,12 @@ impl TopicView {
             self.partitions.fill(PartitionView { epoch: -1, ..PartitionView::default() });
         }
         self.id = told.id;
+        // Numbers are dense: one beyond the end comes with those before it. Else a few bytes of an
+        // answer could make room for any number of partitions.
+        let count_max = self.partitions.len() + told.partitions.len();
         for partition in told.partitions {
             let Ok(index) = usize::try_from(partition.index) else { continue };
-            // Numbers are dense; one beyond the end only comes with those before it.
-            if index > self.partitions.len() + usize::from(u16::MAX) {
+            if index >= count_max {
                 continue;
             }
             if index >= self.partitions.len() {
@@ -421,6 +428,30 @@ mod tests {
         hostile.topics[0].partitions[1].index = -1;
         cluster.learn(now, hostile);
         assert!(leaders(&cluster).is_empty());
+    }
+
+    #[test]
+    fn an_answer_makes_room_for_no_more_partitions_than_it_tells_of() {
+        let (mut cluster, now) = cluster();
+        let mut hostile = answer(1, ErrorCode::NONE, &[(1, 0); 100]);
+        for (partition, step) in hostile.topics[0].partitions.iter_mut().zip(1..) {
+            partition.index = step * 50;
+        }
+        cluster.learn(now, hostile);
+        assert_eq!(leaders(&cluster).len(), 51);
+        learn(&mut cluster, now, &[(1, 0); 70]);
+        assert_eq!(leaders(&cluster), [Some(1); 70]);
+    }
+
+    #[test]
+    fn a_topic_that_is_told_of_twice_changes_once() {
+        let (mut cluster, now) = cluster();
+        let mut hostile = answer(1, ErrorCode::NONE, &[(1, 0)]);
+        let mut again = hostile.topics[0].clone();
+        again.partitions[0].leader_id = 2;
+        hostile.topics.push(again);
+        assert_eq!(cluster.learn(now, hostile).len(), 1);
+        assert_eq!(leaders(&cluster), [Some(1)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::versions::Versions;
 use crate::protocol::messages::sasl_authenticate::{self, SaslAuthenticateResponse};
 use crate::protocol::messages::sasl_handshake::{self, SaslHandshakeResponse};
 use crate::protocol::messages::{ApiKey, RequestHeader};
+use crate::protocol::text::{WORDS_MAX, printable};
 use crate::protocol::{DecodeError, ErrorCode};
 use crate::sasl::{Derivation, Exchange, Message, SaltedPassword, SaslError, SaslMechanism, Step};
 use base64::Engine as _;
@@ -35,9 +36,8 @@ const NONCE_SIZE: usize = 24;
 /// What to ask of a broker that hangs up on the first request behind the handshake.
 pub(super) const LOGIN_HINT: &str = ": does it want a login (security.protocol, sasl.mechanism)?";
 
-/// Mechanisms of a broker that are named, and characters of its words that are repeated.
+/// Mechanisms of a broker that are named.
 const NAMED_MAX: usize = 10;
-const WORDS_MAX: usize = 300;
 
 /// Nonces: new with each login, and not to be guessed by who does not know the key.
 #[derive(Clone)]
@@ -145,11 +145,6 @@ impl fmt::Display for Offers<'_> {
             offered => write!(f, ", only {}", offered.join(", ")),
         }
     }
-}
-
-/// Foreign words as far as they can be shown.
-fn printable(words: &str, size_max: usize) -> String {
-    words.chars().map(|c| if c.is_control() { '?' } else { c }).take(size_max).collect()
 }
 
 impl Login {
@@ -285,7 +280,6 @@ mod tests {
 
     #[test]
     fn a_brokers_words_are_shown_without_what_a_terminal_would_obey() {
-        assert_eq!(printable("no\u{1b}[2J\nway", 6), "no?[2J");
         let error = LoginError::Refused {
             mechanism: SaslMechanism::Plain,
             words: printable("no\nway", WORDS_MAX),

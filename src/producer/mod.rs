@@ -76,6 +76,8 @@ mod meters;
 pub use meters::{Latency, ProducerMetrics};
 
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub(crate) use engine::hostile;
 
 mod net;
 

@@ -21,6 +21,8 @@ mod checksum;
 pub(crate) mod wire;
 pub use wire::DecodeError;
 
+pub(crate) mod text;
+
 pub(crate) mod shape;
 
 pub(crate) mod messages;

@@ -33,6 +33,12 @@ pub struct Content<'a> {
 /// varlong and the attribute byte, with the length in front.
 pub const OVERHEAD_MAX: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
 
+/// The least that one record occupies: its length, attributes, two deltas, two nulls, no headers.
+pub(super) const SIZE_MIN: usize = 7;
+
+/// The least that a header occupies: an empty name and a null.
+const HEADER_SIZE_MIN: usize = 2;
+
 impl Content<'_> {
     /// An upper bound of the encoded size, in bytes; `usize::MAX` if that cannot be counted.
     pub fn size_bound(&self) -> usize {
@@ -146,7 +152,7 @@ impl ConsumedRecord {
         let key = take_field(&mut body, "key")?;
         let value = take_field(&mut body, "value")?;
         let count = usize::try_from(body.varint("header count")?).map_err(|_| start.clone())?;
-        if count > body.remaining() {
+        if count > body.remaining() / HEADER_SIZE_MIN {
             return Err(start);
         }
         let mut headers = Vec::with_capacity(count);

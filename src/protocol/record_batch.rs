@@ -16,7 +16,7 @@
 
 use super::checksum::{self, Running};
 use super::compression::{Codec, Compressor, DecompressError, decompress};
-use super::record::{Base, ConsumedRecord, Content, Header};
+use super::record::{self, Base, ConsumedRecord, Content, Header};
 use super::wire::{DecodeError, Reader};
 use bytes::{BufMut, Bytes};
 
@@ -475,7 +475,9 @@ impl BatchHeader {
     fn records(&self, body: &Bytes, offset: i64) -> Result<Vec<ConsumedRecord>, DecodeError> {
         let mut reader = Reader::new(body);
         let count = usize::try_from(self.count).unwrap_or(usize::MAX);
-        if count > reader.remaining() {
+        // A record takes fifteen times the memory of the smallest one's bytes: room is made for no
+        // more than there can be.
+        if count > reader.remaining() / record::SIZE_MIN {
             return Err(reader.malformed("record count"));
         }
         let base = Base { offset, timestamp: self.base_timestamp };
@@ -638,6 +640,28 @@ mod tests {
             bytes[17..21].copy_from_slice(&crc.to_be_bytes());
             drop(read_one(&bytes.into()));
         }
+    }
+
+    #[test]
+    fn room_is_made_for_no_more_records_than_what_inflates_can_hold() {
+        let zeros = Compressor::new(Codec::Gzip.into()).compress(&[0; 70_000]).unwrap();
+        let with_count = |count: i32| {
+            let mut bytes = [&[0; HEADER_SIZE][..], &zeros].concat();
+            let length = i32::try_from(bytes.len() - LENGTH_FROM).unwrap();
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            bytes[16] = 2;
+            bytes[22] = 1;
+            bytes[57..61].copy_from_slice(&count.to_be_bytes());
+            let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+            match read_one(&bytes.into()) {
+                Err(BatchError::Malformed { cause, .. }) => cause.what,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(with_count(10_001), "record count");
+        assert_eq!(with_count(i32::MAX), "record count");
+        assert_eq!(with_count(10_000), "record attributes", "the first one is empty");
     }
 
     #[test]

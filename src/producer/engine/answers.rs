@@ -1,5 +1,6 @@
 //! What an answer, or its absence, does to the batches of a request.
 
+use super::super::cluster::NodeId;
 use super::super::completion::{Acknowledged, Cause, DeliveryError};
 use super::super::config::Address;
 use super::super::sequencer::Identity;
@@ -11,6 +12,7 @@ use crate::protocol::messages::produce::{
     NodeEndpoint, PartitionResult, ProduceResponse, RecordError, TopicRef,
 };
 use crate::protocol::record_batch::ProducerStamp;
+use crate::protocol::text::may_be_host;
 use crate::protocol::{DecodeError, ErrorCode};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,6 +21,14 @@ use std::time::{Duration, Instant};
 
 /// First version after whose answer the client, not the broker, keeps the pause it names (KIP-219).
 const CLIENT_THROTTLES_FROM: i16 = 6;
+
+/// The longest pause that is kept. Brokers name less: Kafka's quota windows are eleven seconds
+/// together, Redpanda stops at thirty. Two billion milliseconds would be twenty-five days.
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
+
+/// Results that nobody asked for, before the rest of an answer is not listened to: each costs a
+/// look at every batch of the request, and an answer has room for millions.
+const STRAYS_MAX: usize = 100;
 
 /// Why a broker refused a batch.
 struct Refusal {
@@ -70,7 +80,7 @@ impl Engine {
     }
 
     fn throttle(&mut self, now: Instant, target: Target, millis: i32) {
-        let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+        let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(THROTTLE_MAX);
         if let Some(link) = self.link_mut(target)
             && !pause.is_zero()
         {
@@ -89,8 +99,10 @@ impl Engine {
         let mut answered = vec![false; batches.len()];
         let refusal = ErrorCode::UNSUPPORTED_VERSION;
         let outdated = response.partitions.iter().any(|result| result.error == refusal);
+        let endpoints = response.node_endpoints.into_iter().map(|node| (node.node_id, node));
+        let endpoints = endpoints.collect();
+        let mut strays = 0;
         for result in response.partitions {
-            self.take_hint(&result, &response.node_endpoints);
             // Results mostly come in the order of the request.
             let first = answered.iter().position(|answered| !answered).unwrap_or(0);
             let order = (first..batches.len()).chain(0..first);
@@ -100,8 +112,15 @@ impl Engine {
             #[cfg(test)]
             let found = self.mutant.answered(&answered).or(found);
             // A partition that was not asked for, or comes twice, is the broker's confusion.
-            let Some(index) = found else { continue };
+            let Some(index) = found else {
+                strays += 1;
+                if strays > STRAYS_MAX {
+                    break;
+                }
+                continue;
+            };
             answered[index] = true;
+            self.take_hint(&result, &endpoints);
             self.on_result(now, batches[index], result);
             let partition = &mut self.partitions[batches[index].slot];
             partition.spare_pause(target);
@@ -128,7 +147,7 @@ impl Engine {
     }
 
     /// Follows a broker's word on who leads now, without waiting for metadata (KIP-951).
-    fn take_hint(&mut self, result: &PartitionResult, endpoints: &[NodeEndpoint]) {
+    fn take_hint(&mut self, result: &PartitionResult, endpoints: &BTreeMap<NodeId, NodeEndpoint>) {
         let Some(leader) = &result.current_leader else { return };
         let topic = match &result.topic {
             TopicRef::Name(name) => Some(Arc::clone(name)),
@@ -139,9 +158,9 @@ impl Engine {
                 .cloned(),
         };
         let Some(topic) = topic else { return };
-        let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.node_id);
-        let address = endpoint.and_then(|endpoint| {
+        let address = endpoints.get(&leader.node_id).and_then(|endpoint| {
             let port = u16::try_from(endpoint.port).ok()?;
+            may_be_host(&endpoint.host).then_some(())?;
             Some(Address { host: endpoint.host.clone(), port })
         });
         let moved = (leader.node_id, leader.epoch);

@@ -28,6 +28,9 @@ mod logins;
 mod partition;
 mod produce;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
+
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@
 use super::{RequestHeader, decode_control, encode_control};
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
+use crate::protocol::text::{WORDS_MAX, printable};
 use crate::protocol::wire::DecodeError;
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -105,7 +106,7 @@ pub(crate) struct TopicResult {
     pub(crate) name: String,
     /// Why it was not created, or none.
     pub(crate) error: ErrorCode,
-    /// The broker's words about the error.
+    /// The broker's words about the error, as far as they can be shown.
     pub(crate) message: Option<String>,
 }
 
@@ -127,7 +128,7 @@ impl TopicResult {
         Self {
             name: theirs.name.to_string(),
             error: ErrorCode(theirs.error_code),
-            message: theirs.error_message.as_ref().map(ToString::to_string),
+            message: theirs.error_message.as_ref().map(|words| printable(words, WORDS_MAX)),
         }
     }
 }

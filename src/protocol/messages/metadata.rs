@@ -23,6 +23,7 @@
 use super::{RequestHeader, decode_control, encode_control};
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
+use crate::protocol::text::may_be_host;
 use crate::protocol::wire::DecodeError;
 use bytes::Bytes;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -136,7 +137,7 @@ pub(crate) struct MetadataResponse {
 pub(crate) struct Broker {
     /// Its identity: the address may change.
     pub(crate) node_id: i32,
-    /// Host name or address.
+    /// Host name or address: not long, and nothing that a terminal would obey.
     pub(crate) host: String,
     /// Port, never zero.
     pub(crate) port: u16,
@@ -198,9 +199,10 @@ impl MetadataResponse {
 impl Broker {
     fn read(theirs: &MetadataResponseBroker) -> Result<Self, DecodeError> {
         let port = u16::try_from(theirs.port).ok().filter(|port| *port != 0);
+        let host = Some(theirs.host.to_string()).filter(|host| may_be_host(host));
         Ok(Self {
             node_id: theirs.node_id.0,
-            host: theirs.host.to_string(),
+            host: host.ok_or(DecodeError { what: "broker host", offset: 0 })?,
             port: port.ok_or(DecodeError { what: "broker port", offset: 0 })?,
             rack: theirs.rack.as_ref().map(ToString::to_string),
         })
@@ -370,6 +372,16 @@ mod tests {
             theirs.brokers[1].port = port;
             let body = oracle::write(&theirs, 9);
             assert_eq!(MetadataResponse::decode(9, &body).unwrap_err().what, "broker port");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_malformed() {
+        for host in ["a".repeat(256), "b1\nINFO all is well".to_owned()] {
+            let mut theirs = their_response(9);
+            theirs.brokers[1].host = StrBytes::from_string(host);
+            let body = oracle::write(&theirs, 9);
+            assert_eq!(MetadataResponse::decode(9, &body).unwrap_err().what, "broker host");
         }
     }
 

@@ -102,7 +102,7 @@ impl ApiKey {
 
     /// Whether the response header ends in tags. That of ApiVersions never does, so that a client
     /// can read the answer of a broker older than its request (KIP-511).
-    const fn has_response_tags(self, version: i16) -> bool {
+    pub(crate) const fn has_response_tags(self, version: i16) -> bool {
         self.is_flexible(version) && !matches!(self, Self::ApiVersions)
     }
 }

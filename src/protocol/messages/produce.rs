@@ -23,6 +23,7 @@
 use super::{RequestFrame, RequestHeader};
 use crate::protocol::ErrorCode;
 use crate::protocol::record_batch::HEADER_SIZE;
+use crate::protocol::text::{WORDS_MAX, printable};
 use crate::protocol::wire::{DecodeError, Reader, Writer};
 use bytes::{BufMut, Bytes};
 use std::ops::RangeInclusive;
@@ -301,10 +302,11 @@ impl Layout {
         Ok(RecordError { batch_index, message })
     }
 
-    /// Text for people. If it is not UTF-8, that is no reason to lose the result that it is about.
+    /// Text for people, as far as it can be shown. If it is not UTF-8, that is no reason to lose the
+    /// result that it is about.
     fn message(self, reader: &mut Reader<'_>) -> Result<Option<String>, DecodeError> {
         let text = reader.text(self.flexible, "error message")?;
-        Ok(text.map(|text| String::from_utf8_lossy(text).into_owned()))
+        Ok(text.map(|text| printable(&String::from_utf8_lossy(clipped(text)), WORDS_MAX)))
     }
 
     fn node_endpoints(self, reader: &mut Reader<'_>) -> Result<Vec<NodeEndpoint>, DecodeError> {
@@ -322,6 +324,11 @@ impl Layout {
         }
         Ok(endpoints)
     }
+}
+
+/// No more of a text than could be shown: four bytes make a character at most.
+fn clipped(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(4 * WORDS_MAX)]
 }
 
 /// The leader in a partition's tag; a negative node is an unknown one.

@@ -167,6 +167,18 @@ fn a_pause_of_half_a_minute_is_kept_and_does_not_block_closing() {
     assert!(matches!(outcome(&muted), Some(Err(DeliveryError::Abandoned { .. }))));
 }
 
+#[test]
+fn a_pause_of_weeks_is_cut_short() {
+    let mut world = world(|_| {});
+    world.cluster.throttle_ms = i32::MAX;
+    let record = world.send(0, "a");
+    world.end_of(&record).unwrap();
+    let began = world.elapsed();
+    let record = world.send(0, "b");
+    world.end_of(&record).unwrap();
+    assert_eq!(world.elapsed() - began, ms(60_002));
+}
+
 /// F32
 #[test]
 fn an_answer_about_what_nobody_asked_for_is_ignored() {
