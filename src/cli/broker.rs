@@ -6,10 +6,12 @@ use crate::broker::{BrokerConfig, BrokerSasl, BrokerTls, EmbeddedBroker, Profile
 use crate::sasl::{SaslMechanism, Secret};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::convert::Infallible;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Where the development broker listens unless told otherwise: where every Kafka client looks.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
@@ -45,7 +47,7 @@ pub(super) struct Broker {
     tls_client_ca: Option<PathBuf>,
     /// Let in who logs in with this name and password, and nobody else. The password may be
     /// env.NAME, which takes it from the environment. May be given often.
-    #[arg(long, value_name = "NAME:PASSWORD", value_parser = user)]
+    #[arg(long, value_name = "NAME:PASSWORD")]
     sasl_user: Vec<User>,
     /// Offer this mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. May be given often; without,
     /// all are offered.
@@ -53,12 +55,10 @@ pub(super) struct Broker {
     sasl_mechanism: Vec<SaslMechanism>,
 }
 
-/// A name and a password.
+/// A name and a password, as they were given. Any text is taken at first: the parser of arguments
+/// would repeat what it refuses.
 #[derive(Clone)]
-struct User {
-    name: String,
-    password: Secret,
-}
+struct User(Secret);
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,17 +66,26 @@ impl fmt::Debug for User {
     }
 }
 
-fn user(text: &str) -> Result<User, String> {
-    let (name, password) = text.split_once(':').ok_or("write NAME:PASSWORD")?;
-    if name.is_empty() || password.is_empty() {
-        return Err("write NAME:PASSWORD, neither of them empty".to_owned());
+impl FromStr for User {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Secret::new(text)))
     }
-    let password = match password.strip_prefix("env.") {
-        Some(variable) => std::env::var(variable)
-            .map_err(|_| format!("the environment variable {variable:?} is not set"))?,
-        None => password.to_owned(),
-    };
-    Ok(User { name: name.to_owned(), password: Secret::new(password) })
+}
+
+impl User {
+    fn split(&self) -> Result<(String, String), String> {
+        let pair = self.0.expose().split_once(':');
+        let pair = pair.filter(|(name, password)| !name.is_empty() && !password.is_empty());
+        let (name, password) = pair.ok_or("write NAME:PASSWORD, neither of them empty")?;
+        let password = match password.strip_prefix("env.") {
+            Some(variable) => std::env::var(variable)
+                .map_err(|_| format!("the environment variable {variable:?} is not set"))?,
+            None => password.to_owned(),
+        };
+        Ok((name.to_owned(), password))
+    }
 }
 
 fn mechanism(text: &str) -> Result<SaslMechanism, String> {
@@ -98,10 +107,10 @@ impl Broker {
             .with_brokers(usize::from(self.brokers))
             .with_partitions(self.partitions)
             .with_auto_create_topics(creates && !self.no_auto_create);
-        let config = self.guard(config);
+        let config = self.guard(config)?;
         let broker = EmbeddedBroker::start(config).await.map_err(|error| {
             let remedy = match error.kind() {
-                ErrorKind::InvalidInput => return Exit::new(Exit::USAGE, error),
+                ErrorKind::InvalidInput | ErrorKind::Other => return Exit::new(Exit::USAGE, error),
                 _ => "choose another address with --listen",
             };
             Exit::new(Exit::USAGE, format!("cannot listen on {}: {error}; {remedy}", self.listen))
@@ -117,7 +126,7 @@ impl Broker {
     }
 
     /// Lets in who may come in.
-    fn guard(&self, mut config: BrokerConfig) -> BrokerConfig {
+    fn guard(&self, mut config: BrokerConfig) -> Result<BrokerConfig, Exit> {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let tls = BrokerTls::new(certificate, key);
             config = config.with_tls(match &self.tls_client_ca {
@@ -126,14 +135,15 @@ impl Broker {
             });
         }
         if !self.sasl_user.is_empty() {
-            let pair = |user: &User| (user.name.clone(), user.password.expose().to_owned());
-            let sasl = BrokerSasl::new(self.sasl_user.iter().map(pair));
+            let users: Result<Vec<_>, _> = self.sasl_user.iter().map(User::split).collect();
+            let refuse = |fault| Exit::new(Exit::USAGE, format!("--sasl-user: {fault}"));
+            let sasl = BrokerSasl::new(users.map_err(refuse)?);
             config = config.with_sasl(match self.sasl_mechanism.is_empty() {
                 true => sasl,
                 false => sasl.with_mechanisms(self.sasl_mechanism.iter().copied()),
             });
         }
-        config
+        Ok(config)
     }
 
     /// What clients have to set to come in; nothing, if that is not needed.

@@ -358,3 +358,13 @@ async fn a_topic_is_read_back_through_tls_and_a_login() {
         "{said}"
     );
 }
+
+#[test]
+fn a_user_that_cannot_be_read_is_not_repeated() {
+    for user in ["gateway=hunter2", ":hunter2", "hunter2:"] {
+        let output = run(ottla(&["broker", "--listen", "127.0.0.1:0", "--sasl-user", user]), "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said, "ottla: --sasl-user: write NAME:PASSWORD, neither of them empty\n");
+    }
+}

@@ -7,7 +7,7 @@ use super::super::tls::{CryptoProvider, Pem, Roots, TlsConfig, TlsError, TlsIden
 use super::pem;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
@@ -39,8 +39,9 @@ struct Loaded {
     stamps: Vec<Stamp>,
 }
 
-/// What changes when a file does; `None` for one that is not there.
-type Stamp = Option<(u64, SystemTime)>;
+/// What changes when a file does, also when another takes its place; `None` for one that is not
+/// there.
+type Stamp = Option<(u64, SystemTime, u64)>;
 
 impl TlsConnector {
     /// Reads everything that the settings name. Blocks meanwhile.
@@ -113,12 +114,27 @@ fn stamps(config: &TlsConfig) -> Vec<Stamp> {
         Pem::File(path) => Some(path.clone()),
         Pem::Text(_) => None,
     };
-    named.filter_map(path).map(|path: PathBuf| stamp(&path).ok()).collect()
+    named.filter_map(path).flat_map(|path| stamps_of(&path)).collect()
 }
 
-fn stamp(path: &PathBuf) -> io::Result<(u64, SystemTime)> {
+/// That of a file; of a folder, those of its files.
+fn stamps_of(path: &Path) -> Vec<Stamp> {
+    let mut stamps = vec![stamp(path).ok()];
+    if let Ok(entries) = fs::read_dir(path) {
+        let mut inner: Vec<_> = entries.flatten().map(|entry| stamp(&entry.path()).ok()).collect();
+        inner.sort();
+        stamps.append(&mut inner);
+    }
+    stamps
+}
+
+fn stamp(path: &Path) -> io::Result<(u64, SystemTime, u64)> {
     let seen = fs::metadata(path)?;
-    Ok((seen.len(), seen.modified()?))
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&seen);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Ok((seen.len(), seen.modified()?, inode))
 }
 
 fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsError> {

@@ -70,15 +70,20 @@ fn an_expired_record_says_that_it_waited_for_its_retry() {
 
 #[test]
 fn an_expired_record_says_that_it_waited_behind_others() {
-    let mut world = warm();
+    let mut world = World::one(|config| {
+        config.batch_records_max = 1;
+        config.max_in_flight = 1;
+    });
     // A retry long ago is no reason.
     world.cluster.fault(0, BatchFault::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS));
     let record = world.send(0, "a");
     world.end_of(&record).unwrap();
-    world.cluster.throttle_ms = 200_000;
+    // As long a pause as is kept, behind each of those in front.
+    world.cluster.throttle_ms = i32::MAX;
     let record = world.send(0, "b");
     world.end_of(&record).unwrap();
-    let record = world.send(0, "c");
+    world.send(0, "c");
+    let record = world.send(0, "d");
     assert_eq!(waited(&mut world, &record), (Waited::Queue, 0));
 }
 
