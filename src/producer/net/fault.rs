@@ -5,6 +5,7 @@
 
 use super::super::config::Address;
 use crate::protocol::frame::{ForeignPeer, FrameError};
+use crate::protocol::text::{WORDS_MAX, printable};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -98,7 +99,8 @@ impl TlsFault {
             }
             CertificateError::NotValidForName => Self::WrongHost { names: Vec::new() },
             CertificateError::NotValidForNameContext { presented, .. } => {
-                Self::WrongHost { names: presented.iter().map(|name| bare(name)).collect() }
+                let names = presented.iter().take(NAMED_MAX).map(|name| bare(name)).collect();
+                Self::WrongHost { names }
             }
             other => Self::Certificate(other.to_string()),
         }
@@ -221,10 +223,14 @@ impl TlsFault {
     }
 }
 
-/// A name without what the library puts around it, as in `DnsName("kafka.internal")`.
+/// Names of a stranger's certificate that are repeated.
+const NAMED_MAX: usize = 10;
+
+/// A name without what the library puts around it, as in `DnsName("kafka.internal")`, as far as it
+/// can be shown.
 fn bare(presented: &str) -> String {
     let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(presented).trim_matches('"').to_owned()
+    printable(inner.unwrap_or(presented).trim_matches('"'), WORDS_MAX)
 }
 
 /// A date, behind these words; nothing, if there is none.
