@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every property of src/fuzzing.rs, one after the other or all at once.
 #
-#   run.sh SECONDS            each for so long, from a copy of the corpus; nothing kept
+#   run.sh SECONDS            each for so long, from the corpus on and always by the same seed; nothing kept
 #   run.sh SECONDS TARGET...  these only
 #
 # A finding ends the run with its input, printed and left in fuzz/artifacts. Needs a nightly toolchain, cargo-fuzz and
@@ -26,7 +26,7 @@ for target; do
     mkdir -p "artifacts/$target"
     echo "== $target"
     "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/$target" "$work" "corpus/$target" \
-        -max_total_time="$SECONDS_EACH" "${MEMORY[@]}" -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
+        -seed=1 -max_total_time="$SECONDS_EACH" "${MEMORY[@]}" -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
         2>&1 | grep -E 'stat::number_of_executed_units|stat::peak_rss_mb|ERROR|panicked' || true
     rm -rf "$work"
     if [[ -n $(ls -A "artifacts/$target") ]]; then

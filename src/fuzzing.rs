@@ -72,7 +72,7 @@ pub fn frames(data: &[u8]) {
         }
         (frames, None)
     };
-    let whole = frugal("a stream", 8 * stream.len() + (4 << 10), || cut(stream.len()));
+    let whole = frugal("a stream", 64 * stream.len() + (4 << 10), || cut(stream.len()));
     assert_eq!(cut(usize::from(*step)), whole);
     let taken: usize = whole.0.iter().map(|frame| frame.len() + 4).sum();
     assert!(taken <= stream.len(), "more came out than went in");
