@@ -254,10 +254,11 @@ impl Link {
         let Some(connection) = self.connection() else { unreachable!("a frame came on it") };
         let renewed = matches!(self.phase, Phase::Renewing { .. });
         self.phase = Phase::Up { connection, versions, renew_at: None };
-        self.used_at = Some(now);
         if renewed {
+            // No use: a connection that only renews its login is idle.
             return Progress::Renewed(lifetime);
         }
+        self.used_at = Some(now);
         self.failures = 0;
         self.snubs = 0;
         self.last_error = None;

@@ -241,3 +241,38 @@ fn a_connection_that_waits_too_long_for_a_key_ends_and_the_key_harms_nobody() {
     // Each connection greeted, and none proved anything.
     assert_eq!(world.count(ApiKey::SaslAuthenticate), world.count(ApiKey::SaslHandshake));
 }
+
+#[test]
+fn a_broker_that_speaks_while_a_key_is_derived_loses_the_connection() {
+    let nonce = crate::producer::login::Nonces::new([0; 32]).next();
+    let mut world = scram(&format!("r={nonce}x,s=AAAA,i=4096"));
+    world.deriving = Duration::from_secs(5);
+    world.send(0, "a");
+    world.run(Duration::from_secs(1));
+    assert!(causes(&world).is_empty(), "{:?}", causes(&world));
+    let [connection] = world.open_connections()[..] else { panic!("more than one connection") };
+    // What answers the question that is yet to be asked.
+    let unasked = bytes::Bytes::from_static(&[0, 0, 0, 3, 0, 0, 0, 0]);
+    world.engine.handle_frame(world.now, connection, &unasked);
+    world.perform();
+    assert_eq!(causes(&world).len(), 1);
+    world.run(Duration::from_millis(4_500));
+    assert_eq!(world.count(ApiKey::SaslAuthenticate), world.count(ApiKey::SaslHandshake));
+}
+
+#[test]
+fn a_connection_that_only_renews_its_login_is_closed_as_idle() {
+    let mut world = guarded(Duration::from_secs(5), |config| {
+        config.sasl = plain("pencil");
+        config.connections_max_idle = Duration::from_secs(30);
+    });
+    let record = world.send(0, "a");
+    world.end_of(&record).unwrap();
+    world.run(Duration::from_secs(40));
+    let renewals = guard(&mut world).renewals;
+    assert!((2..=14).contains(&renewals), "{renewals}");
+    assert_eq!(world.open_connections(), []);
+    let record = world.send(0, "b");
+    world.end_of(&record).unwrap();
+    assert_eq!(guard(&mut world).trespassers, 0);
+}
