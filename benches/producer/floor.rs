@@ -6,11 +6,15 @@
 
 use super::client::{Records, Watch, percentiles};
 use super::{Cost, Fallible, Task};
+use bytes::Bytes;
+use ottla::protocol::Codec;
+use ottla::protocol::chunks::ChunkPool;
 use ottla::protocol::compression::Compressor;
 use ottla::protocol::record::Content;
 use ottla::protocol::record_batch::{Appended, BatchBuilder, BatchLimits, ProducerStamp};
 use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -38,12 +42,17 @@ fn flood(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
         records_max: 10_000,
     };
     let mut compressor = Compressor::new(task.codec.into());
+    let pool = Arc::new(ChunkPool::new(2 * BATCH_SIZE));
+    let open = || {
+        let builder = BatchBuilder::from_pool(limits, Arc::clone(&pool));
+        if task.codec == Codec::None { builder.summing() } else { builder }
+    };
     let watch = Watch::start()?;
     let mut sent = 0;
     while sent < task.records {
         let mut batches = Vec::new();
         for _ in 0..task.partitions {
-            let mut builder = BatchBuilder::new(limits);
+            let mut builder = open();
             while sent < task.records {
                 let (key, value) = records.at(sent);
                 let content = Content { key: Some(key), value: Some(value), ..Content::default() };
@@ -58,7 +67,7 @@ fn flood(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
         }
         let stamp = ProducerStamp { producer_id: 1, epoch: 0, base_sequence: 0 };
         let parts: Vec<_> =
-            batches.iter().map(|batch| (batch.header(stamp), batch.body().clone())).collect();
+            batches.iter().map(|batch| (batch.header(stamp), batch.body())).collect();
         line.send(&parts)?;
     }
     line.drain()?;
@@ -81,7 +90,7 @@ fn pace(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
         builder
             .try_append(0, &Content { key: Some(key), value: Some(value), ..Content::default() });
         let batch = builder.seal(&mut compressor);
-        line.send(&[(batch.header(ProducerStamp::NONE), batch.body().clone())])?;
+        line.send(&[(batch.header(ProducerStamp::NONE), batch.body())])?;
         line.drain()?;
         latencies.push(sent_at.elapsed());
     }
@@ -96,16 +105,16 @@ struct Line<'a> {
 
 impl Line<'_> {
     /// One Produce v7 request, one write.
-    fn send(&mut self, parts: &[([u8; 61], bytes::Bytes)]) -> Fallible<()> {
+    fn send(&mut self, parts: &[([u8; 61], &[Bytes])]) -> Fallible<()> {
         if self.unanswered == self.in_flight {
             self.read_answer()?;
         }
         let (head, cuts) = frame(parts);
-        let mut slices = Vec::with_capacity(2 * parts.len());
+        let mut slices = Vec::with_capacity(64 + 2 * parts.len());
         let mut from = 0;
         for (cut, (_, body)) in cuts.into_iter().zip(parts) {
             slices.push(IoSlice::new(&head[from..cut]));
-            slices.push(IoSlice::new(body));
+            slices.extend(body.iter().map(|piece| IoSlice::new(piece)));
             from = cut;
         }
         let mut rest = &mut slices[..];
@@ -135,7 +144,7 @@ impl Line<'_> {
 }
 
 /// One Produce v7 request but for the batches' bodies, and where those come in.
-fn frame(parts: &[([u8; 61], bytes::Bytes)]) -> (Vec<u8>, Vec<usize>) {
+fn frame(parts: &[([u8; 61], &[Bytes])]) -> (Vec<u8>, Vec<usize>) {
     let mut head = Vec::with_capacity(128 + parts.len() * 80);
     head.extend_from_slice(&[0; 4]);
     head.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 5]);
@@ -145,11 +154,12 @@ fn frame(parts: &[([u8; 61], bytes::Bytes)]) -> (Vec<u8>, Vec<usize>) {
     let mut cuts = Vec::with_capacity(parts.len());
     for (partition, (header, body)) in parts.iter().enumerate() {
         head.extend_from_slice(&(partition as u32).to_be_bytes());
-        head.extend_from_slice(&((header.len() + body.len()) as u32).to_be_bytes());
+        let size = header.len() + size(body);
+        head.extend_from_slice(&(size as u32).to_be_bytes());
         head.extend_from_slice(header);
         cuts.push(head.len());
     }
-    let size = head.len() - 4 + parts.iter().map(|(_, body)| body.len()).sum::<usize>();
+    let size = head.len() - 4 + parts.iter().map(|(_, body)| size(body)).sum::<usize>();
     head[..4].copy_from_slice(&(size as u32).to_be_bytes());
     (head, cuts)
 }
@@ -176,8 +186,8 @@ pub(crate) fn run_on_tokio(address: &str, task: Task) -> Fallible<()> {
             builder.try_append(0, &content);
             let batch = builder.seal(&mut compressor);
             let (mut request, _) =
-                frame(&[(batch.header(ProducerStamp::NONE), batch.body().clone())]);
-            request.extend_from_slice(batch.body());
+                frame(&[(batch.header(ProducerStamp::NONE), batch.body())]);
+            batch.body().iter().for_each(|piece| request.extend_from_slice(piece));
             stream.write_all(&request).await?;
             let size = stream.read_u32().await?;
             stream.read_exact(&mut vec![0; size as usize]).await?;
@@ -187,4 +197,8 @@ pub(crate) fn run_on_tokio(address: &str, task: Task) -> Fallible<()> {
     });
     cost?.print();
     Ok(())
+}
+
+fn size(body: &[Bytes]) -> usize {
+    body.iter().map(Bytes::len).sum()
 }

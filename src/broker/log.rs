@@ -330,7 +330,7 @@ mod tests {
             builder.try_append(*timestamp, &Content { value: Some(b"v"), ..Content::default() });
         }
         let sealed = builder.seal(&mut Compressor::new(Codec::None.into()));
-        let bytes = Bytes::from([&sealed.header(stamp)[..], sealed.body()].concat());
+        let bytes = sealed.to_bytes(stamp);
         let rules = Rules {
             produce_version: 9,
             batch_size_max: 1 << 20,

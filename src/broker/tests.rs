@@ -106,7 +106,7 @@ fn batch(value: &[u8], stamp: ProducerStamp) -> Bytes {
     let mut builder = BatchBuilder::new(BatchLimits { bytes_max: 1 << 20, records_max: 10 });
     builder.try_append(5, &Content { value: Some(value), ..Content::default() });
     let sealed = builder.seal(&mut Compressor::new(Codec::None.into()));
-    [&sealed.header(stamp)[..], sealed.body()].concat().into()
+    sealed.to_bytes(stamp)
 }
 
 fn produce(topic: &str, value: &[u8]) -> ProduceRequest {

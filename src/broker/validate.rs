@@ -322,7 +322,7 @@ mod tests {
             assert!(matches!(builder.try_append(1000 - index, &content), Appended::Index(_)));
         }
         let sealed = builder.seal(&mut Compressor::new(codec.into()));
-        [&sealed.header(STAMP)[..], sealed.body()].concat()
+        sealed.to_bytes(STAMP).to_vec()
     }
 
     fn sealed(mut bytes: Vec<u8>) -> Bytes {

@@ -1,8 +1,8 @@
-//! CRC-32C of bytes that come in pieces, and of two pieces put together.
+//! CRC-32C of two pieces put together, by the sums of each.
 //!
 //! A batch's checksum covers its header, which changes with each transmission, and its records,
-//! which do not. The records are read once, while they are still in the processor's cache; the
-//! header is put in front of them by arithmetic on the two sums.
+//! which do not. The records are read once; the header is put in front of them by arithmetic on the
+//! two sums.
 //!
 //! Appending `n` zero bits to a message multiplies its remainder by `x^n`; so the sum of `a ++ b` is
 //! `crc(a) * x^(8 * len(b)) + crc(b)`, modulo Castagnoli's polynomial (RFC 3720, appendix B.4).
@@ -15,37 +15,6 @@ const ONE: u32 = 1 << 31;
 
 /// `x^(2^n)` by `n`.
 const POWERS: [u32; 64] = powers();
-
-/// Bytes that are summed at a time: enough to be worth the call, few enough to be cached still.
-const STRIDE: usize = 16 << 10;
-
-/// The sum of a buffer that grows.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Running {
-    sum: u32,
-    /// Bytes of the buffer that are in the sum.
-    covered: usize,
-}
-
-impl Running {
-    /// The buffer has grown.
-    pub(super) fn follow(&mut self, buffer: &[u8]) {
-        if buffer.len() - self.covered >= STRIDE {
-            self.catch_up(buffer);
-        }
-    }
-
-    /// The sum of the whole buffer.
-    pub(super) fn finish(mut self, buffer: &[u8]) -> u32 {
-        self.catch_up(buffer);
-        self.sum
-    }
-
-    fn catch_up(&mut self, buffer: &[u8]) {
-        self.sum = crc32c::crc32c_append(self.sum, &buffer[self.covered..]);
-        self.covered = buffer.len();
-    }
-}
 
 /// The sum of `first` and `second` in a row, whose second part has `second_size` bytes.
 pub(super) fn combine(first: u32, second: u32, second_size: usize) -> u32 {
@@ -111,19 +80,6 @@ mod tests {
             let combined =
                 combine(crc32c::crc32c(&first), crc32c::crc32c(&second), second.len());
             prop_assert_eq!(combined, crc32c::crc32c(&[first, second].concat()));
-        }
-
-        #[test]
-        fn a_growing_buffer_is_summed_as_a_whole(
-            steps in proptest::collection::vec(0_usize..40_000, 0..8),
-        ) {
-            let mut buffer: Vec<u8> = Vec::new();
-            let mut running = Running::default();
-            for step in steps {
-                buffer.resize(buffer.len() + step, 7);
-                running.follow(&buffer);
-            }
-            prop_assert_eq!(running.finish(&buffer), crc32c::crc32c(&buffer));
         }
     }
 }

@@ -16,6 +16,8 @@ pub use compression::{Codec, Compression};
 pub mod error_code;
 pub use error_code::ErrorCode;
 
+pub mod chunks;
+
 mod checksum;
 
 pub(crate) mod wire;

@@ -6,8 +6,9 @@
 //!
 //! Spec: <https://kafka.apache.org/documentation/#record>, KIP-82 for headers.
 
-use super::wire::{DecodeError, Reader, Writer, varint_size, varlong_size};
-use bytes::{BufMut, Bytes};
+use super::chunks::Chunks;
+use super::wire::{DecodeError, Reader, VarintWriter, varint_size, varlong_size};
+use bytes::Bytes;
 
 /// A record header. The same key may occur several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +67,22 @@ impl Content<'_> {
     /// # Panics
     ///
     /// When the record exceeds 2 GiB: a batch never takes one that large.
-    pub fn encode(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Chunks) {
         let size = self.body_size(timestamp_delta, offset_delta);
-        // Once for all fields; the length itself takes five bytes at most.
-        make_room(out, 5 + size);
+        let numbers = (size, timestamp_delta, offset_delta);
+        // The length itself takes five bytes at most.
+        match out.room_for(5 + size) {
+            Some(chunk) => self.write(numbers, chunk),
+            None => self.write(numbers, out),
+        }
+    }
+
+    fn write(&self, numbers: (usize, i64, i32), out: &mut impl VarintWriter) {
+        let (size, timestamp, offset) = numbers;
         out.put_varint(length(size));
-        out.put_i8(0);
-        out.put_varlong(timestamp_delta);
-        out.put_varint(offset_delta);
+        out.append(&[0]);
+        out.put_varlong(timestamp);
+        out.put_varint(offset);
         put_field(out, self.key);
         put_field(out, self.value);
         out.put_varint(length(self.headers.len()));
@@ -84,28 +93,16 @@ impl Content<'_> {
     }
 }
 
-/// Bytes from which a batch grows by a quarter instead of doubling: of many large batches, half would
-/// be memory that nobody uses.
-const GENTLE_GROWTH_FROM: usize = 64 << 10;
-
-fn make_room(out: &mut Vec<u8>, size: usize) {
-    if out.len() < GENTLE_GROWTH_FROM {
-        out.reserve(size);
-    } else if out.capacity() - out.len() < size {
-        out.reserve_exact(size.max(out.len() / 4));
-    }
-}
-
 fn field_size(field: Option<&[u8]>) -> usize {
     field.map_or(1, |bytes| varint_size(length(bytes.len())) + bytes.len())
 }
 
-fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+fn put_field(out: &mut impl VarintWriter, field: Option<&[u8]>) {
     match field {
         None => out.put_varint(-1),
         Some(bytes) => {
             out.put_varint(length(bytes.len()));
-            out.put_slice(bytes);
+            out.append(bytes);
         }
     }
 }

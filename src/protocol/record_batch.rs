@@ -14,11 +14,13 @@
 //!
 //! Spec: <https://kafka.apache.org/documentation/#recordbatch>, KIP-98.
 
-use super::checksum::{self, Running};
+use super::checksum;
+use super::chunks::{Body, ChunkPool, Chunks};
 use super::compression::{Codec, Compressor, DecompressError, decompress};
 use super::record::{self, Base, ConsumedRecord, Content, Header};
 use super::wire::{DecodeError, Reader};
 use bytes::{BufMut, Bytes};
+use std::sync::Arc;
 
 /// Bytes in front of the records.
 pub const HEADER_SIZE: usize = 61;
@@ -35,13 +37,11 @@ const CODEC_BITS: i16 = 0b111;
 /// Takes records until they fill a batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
-    records: Vec<u8>,
+    records: Chunks,
     limits: BatchLimits,
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
-    /// The checksum of the records, if they are to be sent as they are.
-    checksum: Option<Running>,
 }
 
 /// When a batch is full.
@@ -66,27 +66,23 @@ pub enum Appended {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(limits: BatchLimits) -> Self {
-        Self::in_memory(limits, Vec::new())
+        Self::within(limits, Chunks::new(None))
     }
 
-    /// An empty batch in memory that is there already; what it holds is overwritten.
-    pub fn in_memory(limits: BatchLimits, mut records: Vec<u8>) -> Self {
-        records.clear();
-        Self {
-            records,
-            limits,
-            count: 0,
-            base_timestamp: 0,
-            max_timestamp: i64::MIN,
-            checksum: None,
-        }
+    /// An empty batch that takes its memory from `pool`, and leaves it there in the end.
+    pub fn from_pool(limits: BatchLimits, pool: Arc<ChunkPool>) -> Self {
+        Self::within(limits, Chunks::new(Some(pool)))
+    }
+
+    const fn within(limits: BatchLimits, records: Chunks) -> Self {
+        Self { records, limits, count: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
     /// For batches that will not be compressed: sums the records up as they come, while they are
     /// cached, instead of reading them all again when the batch is sealed.
     #[must_use]
     pub fn summing(self) -> Self {
-        Self { checksum: Some(Running::default()), ..self }
+        Self { records: self.records.summing(), ..self }
     }
 
     /// Encodes a record at the end of the batch, if it has room. An empty batch takes any record.
@@ -95,7 +91,7 @@ impl BatchBuilder {
     ///
     /// When the record exceeds 2 GiB, or the batch 2³¹ records: limits are to be far below that.
     pub fn try_append(&mut self, timestamp: i64, content: &Content<'_>) -> Appended {
-        let size = HEADER_SIZE + self.records.len() + content.size_bound();
+        let size = HEADER_SIZE + self.records.size() + content.size_bound();
         let full = size > self.limits.bytes_max || self.count >= self.limits.records_max;
         if full && self.count > 0 {
             return Appended::Full;
@@ -108,9 +104,6 @@ impl BatchBuilder {
         let delta = timestamp.saturating_sub(self.base_timestamp);
         let offset_delta = i32::try_from(index).expect("records_max is far below 2^31");
         content.encode(delta, offset_delta, &mut self.records);
-        if let Some(checksum) = &mut self.checksum {
-            checksum.follow(&self.records);
-        }
         self.max_timestamp = self.max_timestamp.max(timestamp);
         self.count += 1;
         Appended::Index(index)
@@ -128,7 +121,7 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, uncompressed, with its header.
     pub fn size(&self) -> usize {
-        HEADER_SIZE + self.records.len()
+        HEADER_SIZE + self.records.size()
     }
 
     /// Bytes that it still takes; zero when it is full.
@@ -146,21 +139,21 @@ impl BatchBuilder {
     /// On an empty batch, which Kafka has no form for.
     pub fn seal(self, compressor: &mut Compressor) -> SealedBatch {
         assert!(self.count > 0, "an empty batch cannot be sealed");
-        let uncompressed_size = self.records.len();
-        let (codec, body, body_crc, spare) = match compressor.compress(&self.records) {
+        let uncompressed_size = self.records.size();
+        let (records, sum) = self.records.finish();
+        let (codec, body, body_crc) = match compressor.compress_pieces(records.pieces()) {
             Some(compressed) => {
                 let crc = crc32c::crc32c(&compressed);
-                (compressor.codec(), Bytes::from(compressed), crc, self.records)
+                (compressor.codec(), compressed.into(), crc)
             }
             None => {
-                let crc = self.checksum.unwrap_or_default().finish(&self.records);
-                (Codec::None, Bytes::from(self.records), crc, Vec::new())
+                let crc = sum.unwrap_or_else(|| records.crc());
+                (Codec::None, records, crc)
             }
         };
         SealedBatch {
             body,
             body_crc,
-            spare,
             codec,
             count: self.count,
             base_timestamp: self.base_timestamp,
@@ -174,11 +167,9 @@ impl BatchBuilder {
 #[derive(Debug, Clone)]
 pub struct SealedBatch {
     /// The records, compressed by `codec`.
-    body: Bytes,
+    body: Body,
     /// CRC-32C of `body`.
     body_crc: u32,
-    /// Memory of the records before they were compressed.
-    spare: Vec<u8>,
     codec: Codec,
     count: u32,
     base_timestamp: i64,
@@ -221,9 +212,9 @@ impl SealedBatch {
         covered.put_i32(stamp.base_sequence);
         covered.put_i32(last_offset_delta + 1);
         let crc = crc32c::crc32c(&header[CRC_FROM..]);
-        let crc = checksum::combine(crc, self.body_crc, self.body.len());
+        let crc = checksum::combine(crc, self.body_crc, self.body.size());
 
-        let length = HEADER_SIZE - LENGTH_FROM + self.body.len();
+        let length = HEADER_SIZE - LENGTH_FROM + self.body.size();
         let mut front = &mut header[..CRC_FROM];
         front.put_i64(0);
         front.put_i32(i32::try_from(length).expect("batches are bounded far below 2 GiB"));
@@ -240,8 +231,8 @@ impl SealedBatch {
     /// Unless there are two records or more.
     pub fn split(&self) -> [BatchBuilder; 2] {
         assert!(self.count > 1, "a record cannot be split");
-        let whole = [&self.header(ProducerStamp::NONE)[..], &self.body].concat();
-        let batch = BatchReader::new(whole.into(), self.uncompressed_size).next_batch();
+        let whole = self.to_bytes(ProducerStamp::NONE);
+        let batch = BatchReader::new(whole, self.uncompressed_size).next_batch();
         let records = batch.ok().flatten().expect("it was sealed here").records;
         let limits = BatchLimits { bytes_max: usize::MAX, records_max: u32::MAX };
         let mut halves = [BatchBuilder::new(limits), BatchBuilder::new(limits)];
@@ -262,24 +253,22 @@ impl SealedBatch {
         halves
     }
 
-    /// The records as they go to the broker.
-    pub const fn body(&self) -> &Bytes {
-        &self.body
+    /// The records as they go to the broker, in pieces.
+    pub fn body(&self) -> &[Bytes] {
+        self.body.pieces()
     }
 
-    /// Takes the memory that the batch needs no more since it was compressed.
-    pub fn take_spare(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spare)
-    }
-
-    /// The memory of the records, if nobody else holds it any more.
-    pub fn into_memory(self) -> Option<Vec<u8>> {
-        self.body.try_into_mut().ok().map(Vec::from)
+    /// The whole batch in one piece, which is a copy: as it is sent with this stamp.
+    pub fn to_bytes(&self, stamp: ProducerStamp) -> Bytes {
+        let mut whole = Vec::with_capacity(self.size());
+        whole.extend_from_slice(&self.header(stamp));
+        self.body().iter().for_each(|piece| whole.extend_from_slice(piece));
+        whole.into()
     }
 
     /// Bytes of the whole batch as the broker counts them.
     pub const fn size(&self) -> usize {
-        HEADER_SIZE + self.body.len()
+        HEADER_SIZE + self.body.size()
     }
 
     /// Records in the batch, at least one.
@@ -541,11 +530,7 @@ mod tests {
             assert_eq!(builder.try_append(sample.timestamp, &content), Appended::Index(index));
             assert!(builder.size() - before <= content.size_bound());
         }
-        wire_bytes(&builder.seal(&mut Compressor::new(codec.into())), stamp)
-    }
-
-    fn wire_bytes(sealed: &SealedBatch, stamp: ProducerStamp) -> Bytes {
-        [&sealed.header(stamp)[..], sealed.body()].concat().into()
+        builder.seal(&mut Compressor::new(codec.into())).to_bytes(stamp)
     }
 
     fn read_one(bytes: &Bytes) -> Result<ConsumedBatch, BatchError> {
@@ -673,7 +658,7 @@ mod tests {
         assert_eq!(first, again);
         let renumbered = ProducerStamp { epoch: 4, base_sequence: 0, ..STAMP };
         let mut other = sealed.header(renumbered);
-        assert_eq!(read_one(&wire_bytes(&sealed, renumbered)).unwrap().stamp, renumbered);
+        assert_eq!(read_one(&sealed.to_bytes(renumbered)).unwrap().stamp, renumbered);
         other[17..21].copy_from_slice(&first[17..21]);
         other[51..57].copy_from_slice(&first[51..57]);
         assert_eq!(first, other);

@@ -234,13 +234,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes wire primitives at the end of a buffer. Lengths that the protocol cannot hold are
-/// refused earlier, where a caller can be told which of their values is too long.
-pub(crate) trait Writer: BufMut {
-    /// UNSIGNED_VARINT.
-    fn put_uvarint(&mut self, value: u32) {
-        self.put_base128(u64::from(value));
-    }
+/// Writes the varints of records wherever bytes can be appended.
+pub(crate) trait VarintWriter {
+    /// Appends bytes.
+    fn append(&mut self, bytes: &[u8]);
 
     /// VARINT: zigzag, 32 bits.
     fn put_varint(&mut self, value: i32) {
@@ -256,10 +253,25 @@ pub(crate) trait Writer: BufMut {
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
     fn put_base128(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.put_u8(value as u8 | 0x80);
+            self.append(&[value as u8 | 0x80]);
             value >>= 7;
         }
-        self.put_u8(value as u8);
+        self.append(&[value as u8]);
+    }
+}
+
+impl<B: BufMut + ?Sized> VarintWriter for B {
+    fn append(&mut self, bytes: &[u8]) {
+        self.put_slice(bytes);
+    }
+}
+
+/// Writes wire primitives at the end of a buffer. Lengths that the protocol cannot hold are
+/// refused earlier, where a caller can be told which of their values is too long.
+pub(crate) trait Writer: BufMut + VarintWriter {
+    /// UNSIGNED_VARINT.
+    fn put_uvarint(&mut self, value: u32) {
+        self.put_base128(u64::from(value));
     }
 
     /// NULLABLE_STRING, compact or classic.

@@ -31,7 +31,7 @@ fn edited(codec: Codec, at: RangeInclusive<usize>, byte: u8) -> Bytes {
     let mut builder = BatchBuilder::new(BatchLimits { bytes_max: 1 << 20, records_max: 10 });
     builder.try_append(5, &Content { value: Some(&[b'v'; 500]), ..Content::default() });
     let sealed = builder.seal(&mut Compressor::new(codec.into()));
-    let mut bytes = [&sealed.header(ProducerStamp::NONE)[..], sealed.body()].concat();
+    let mut bytes = sealed.to_bytes(ProducerStamp::NONE).to_vec();
     bytes[at].fill(byte);
     let crc = crc32c::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());

@@ -14,12 +14,16 @@ pub(super) use queue::{Clock, Now, OpenBatch, PartitionQueue};
 use super::completion::{BatchCompletion, Completion};
 use super::partitioner::{Backlog, Partitioner, Partitions, Router};
 use super::record::{OwnedRecord, Record, topic_name_fault};
+use crate::protocol::chunks::ChunkPool;
 use crate::protocol::record_batch::{BatchBuilder, BatchLimits};
-use queue::{Offer, SpareMemory};
+use queue::Offer;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
+
+/// Bytes that are kept while no batch needs them: what one request carries.
+const SPARE_SIZE_MAX: usize = 8 << 20;
 
 /// Index of a partition in the engine's table.
 pub(super) type Slot = usize;
@@ -33,7 +37,8 @@ pub(super) struct Accumulator {
     seed: u64,
     topics: RwLock<Topics>,
     news: Mutex<News>,
-    spare: SpareMemory,
+    /// Memory of batches that have ended, for those that begin.
+    pool: Arc<ChunkPool>,
     /// Whether batches are sent as they are.
     summing: bool,
     /// Records taken since the start.
@@ -95,7 +100,7 @@ impl Accumulator {
             seed,
             topics: RwLock::default(),
             news: Mutex::default(),
-            spare: SpareMemory::default(),
+            pool: Arc::new(ChunkPool::new(SPARE_SIZE_MAX)),
             summing: false,
             accepted: AtomicU64::new(0),
         }
@@ -251,11 +256,11 @@ impl Accumulator {
         taken: impl FnOnce(&Arc<BatchCompletion>, u32),
     ) -> Result<bool, NoSuchPartition> {
         let queue = topic.route(routes, offer.record, offer.reserved)?;
-        let open = |memory| {
-            let builder = BatchBuilder::in_memory(self.limits, memory);
+        let open = || {
+            let builder = BatchBuilder::from_pool(self.limits, Arc::clone(&self.pool));
             if self.summing { builder.summing() } else { builder }
         };
-        let changed = queue.append(offer, || open(self.spare.take()), taken);
+        let changed = queue.append(offer, open, taken);
         Ok(changed && self.announce(queue.slot))
     }
 
@@ -279,11 +284,6 @@ impl Accumulator {
         let first = news.is_empty();
         news.partitions.push(slot);
         first
-    }
-
-    /// Takes back the memory of a batch that has ended.
-    pub(super) fn recycle(&self, memory: Vec<u8>) {
-        self.spare.put(memory);
     }
 
     pub(super) fn take_news(&self) -> News {

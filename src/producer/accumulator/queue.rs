@@ -1,4 +1,4 @@
-//! The batches of one partition that no one has taken yet, and the memory they are made of.
+//! The batches of one partition that no one has taken yet.
 //!
 //! Decides when a batch is full and when another is opened. Its lock is the only one that a record
 //! waits for, and is held for the copy of the record and little more.
@@ -159,32 +159,5 @@ impl PartitionQueue {
         }
         self.publish(&batches);
         batches.iter().map(|batch| Arc::clone(&batch.completion)).collect()
-    }
-}
-
-/// The memory of batches that have ended, for those that begin: fresh memory would have to be
-/// cleared by the system, page by page, and costs more than the records that are copied into it.
-#[derive(Debug, Default)]
-pub(super) struct SpareMemory {
-    batches: Mutex<Vec<Vec<u8>>>,
-}
-
-/// Batches' worth of memory that are kept. Few are free at a time: those that end while none begin.
-const SPARE_MAX: usize = 8;
-
-/// Less than this is no trouble to the system.
-const SPARE_SIZE_MIN: usize = 64 << 10;
-
-impl SpareMemory {
-    /// Memory that was used last, so that it may still be in a cache; none, if there is none.
-    pub(super) fn take(&self) -> Vec<u8> {
-        lock(&self.batches).pop().unwrap_or_default()
-    }
-
-    pub(super) fn put(&self, memory: Vec<u8>) {
-        let mut batches = lock(&self.batches);
-        if batches.len() < SPARE_MAX && memory.capacity() >= SPARE_SIZE_MIN {
-            batches.push(memory);
-        }
     }
 }

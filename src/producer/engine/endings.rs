@@ -167,10 +167,8 @@ impl Engine {
 
     /// Tells a batch's records how it ended, and gives its bytes back.
     pub(super) fn let_go(&self, mut batch: Batch, outcome: Outcome) {
-        if let Some(memory) = batch.take_memory() {
-            self.accumulator.recycle(memory);
-        }
-        // Whoever waits for room finds the memory, too.
+        // First, so that whoever waits for room finds the memory, too.
+        batch.free_memory();
         self.budget.release(batch.reserved);
         #[cfg(test)]
         let outcome = self.mutant.told(outcome, |again| tell(&self.meters, &mut batch, again));

@@ -285,8 +285,7 @@ impl Engine {
         self.advance(now);
     }
 
-    pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, mut sealed: SealedBatch) {
-        self.accumulator.recycle(sealed.take_spare());
+    pub(super) fn handle_sealed(&mut self, now: Instant, batch: BatchRef, sealed: SealedBatch) {
         self.meters.note(|counts| {
             counts.figures.batches += 1;
             counts.figures.batch_records += u64::from(sealed.count());

@@ -14,7 +14,6 @@ use super::super::completion::{BatchCompletion, Cause, Outcome, Waited};
 use super::super::sequencer::{PartitionSequence, Sequencer, stamp_after};
 use super::Target;
 use super::link::ConnectionId;
-use crate::protocol::Codec;
 use crate::protocol::record_batch::{BatchBuilder, ProducerStamp, SealedBatch};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -204,6 +203,11 @@ impl Partition {
         [(ids[0], first), (ids[1], second)]
     }
 
+    /// The batch of this id.
+    pub(super) fn batch(&self, id: u64) -> Option<&Batch> {
+        self.batches.iter().find(|batch| batch.id == id)
+    }
+
     pub(super) fn on_sealed(&mut self, id: u64, sealed: SealedBatch) {
         if let Some(batch) = self.batches.iter_mut().find(|batch| batch.id == id) {
             batch.sealed = Some(sealed);
@@ -342,9 +346,9 @@ impl Batch {
         self.completion.settle(first + part.start..first + part.end, outcome);
     }
 
-    /// Its memory, if it is worth keeping and nobody else holds it.
-    pub(super) fn take_memory(&mut self) -> Option<Vec<u8>> {
-        self.sealed.take_if(|sealed| sealed.codec() == Codec::None)?.into_memory()
+    /// Gives its memory back: the batch is not sent again.
+    pub(super) fn free_memory(&mut self) {
+        self.sealed = None;
     }
 
     /// Records in it.

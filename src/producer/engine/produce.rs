@@ -7,25 +7,19 @@
 use super::super::cluster::{NodeId, TopicId};
 use super::super::config::Acks;
 use super::link::{ConnectionId, Request};
-use super::partition::{BatchRef, Route};
+use super::partition::{BatchRef, Partition, Route};
 use super::{Action, Engine};
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::produce::{
     PartitionBatch, ProduceRequest, TOPIC_IDS_FROM, TopicBatches,
 };
-use std::sync::Arc;
+use crate::protocol::record_batch::SealedBatch;
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 
 /// Bytes of batches that one request carries, unless a single batch is larger. Far below the
 /// 100 MiB that brokers take (`socket.request.max.bytes`), and enough for many batches.
 const REQUEST_SIZE_MAX: usize = 8 << 20;
-
-/// A batch chosen for a request.
-struct Chosen {
-    batch: BatchRef,
-    topic: Arc<str>,
-    content: PartitionBatch,
-}
 
 impl Engine {
     /// Takes what could be sent, and has it sent when all other actions are performed: a driver may
@@ -84,26 +78,22 @@ impl Engine {
     /// Sends one request, if there is something to send.
     fn send_to(&mut self, now: Instant, node: NodeId) -> bool {
         let Some(connection) = self.open_way(now, node) else { return false };
-        let chosen = self.choose_batches(now, node, connection);
-        if chosen.is_empty() {
+        let batches = self.choose_batches(now, node, connection);
+        if batches.is_empty() {
             return false;
         }
-        let ids_known =
-            chosen.iter().all(|chosen| self.topic_id(&chosen.topic) != TopicId::default());
-        let cap = if ids_known { i16::MAX } else { TOPIC_IDS_FROM - 1 };
-        let versions = self.leaders.get(&node).and_then(|link| link.up()).map(|(_, known)| known);
-        let version = versions.and_then(|known| known.choose_within(ApiKey::Produce, cap));
-        let Some(version) = version else { return false };
-        self.send(now, node, version, chosen);
+        let Some((version, frame)) = self.frame(node, &batches) else { return false };
+        self.send(now, node, Request::Produce { version, batches }, frame);
         true
     }
 
+    /// The batches of one request, stamped.
     fn choose_batches(
         &mut self,
         now: Instant,
         node: NodeId,
         connection: ConnectionId,
-    ) -> Vec<Chosen> {
+    ) -> Vec<BatchRef> {
         let mut chosen = Vec::new();
         let mut size = 0;
         let rotation = self.rotation;
@@ -114,66 +104,77 @@ impl Engine {
             if partition.leader != Some(node) {
                 continue;
             }
-            let (topic, number) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
             let Some(batch) = partition.next_to_send(on) else {
                 continue;
             };
-            let (Some(sealed), Some(stamp)) = (batch.sealed(), batch.stamp) else { continue };
-            size += sealed.size();
+            size += batch.sealed().map_or(0, SealedBatch::size);
             if size > REQUEST_SIZE_MAX && !chosen.is_empty() {
                 self.rotation = slot;
                 break;
             }
-            chosen.push(Chosen {
-                batch: BatchRef { slot, id: batch.id() },
-                topic,
-                content: PartitionBatch {
-                    partition: number,
-                    header: sealed.header(stamp),
-                    body: sealed.body().clone(),
-                },
-            });
+            chosen.push(BatchRef { slot, id: batch.id() });
         }
         chosen
     }
 
-    fn send(&mut self, now: Instant, node: NodeId, version: i16, chosen: Vec<Chosen>) {
-        let mut batches = Vec::with_capacity(chosen.len());
-        let mut groups: Vec<(Arc<str>, Vec<PartitionBatch>)> = Vec::new();
-        for Chosen { batch, topic, content } in chosen {
-            batches.push(batch);
-            match groups.iter_mut().find(|(name, _)| *name == topic) {
-                Some((_, partitions)) => partitions.push(content),
-                None => groups.push((topic, vec![content])),
-            }
-        }
-        let topics: Vec<_> = groups
-            .iter_mut()
-            .map(|(name, partitions)| TopicBatches {
-                name,
-                id: self.topic_id(name),
-                partitions: std::mem::take(partitions),
-            })
-            .collect();
+    /// The request that carries these batches, and its version.
+    fn frame(&self, node: NodeId, batches: &[BatchRef]) -> Option<(i16, Vec<Bytes>)> {
+        let topics = self.by_topic(batches);
+        let ids_known = topics.iter().all(|topic| topic.id != TopicId::default());
+        let cap = if ids_known { i16::MAX } else { TOPIC_IDS_FROM - 1 };
+        let link = self.leaders.get(&node)?;
+        let (_, versions) = link.up()?;
+        let version = versions.choose_within(ApiKey::Produce, cap)?;
         let request = ProduceRequest {
             acks: self.config.acks.wire(),
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topics: &topics,
         };
+        let header = link.header(ApiKey::Produce, version, &self.config.client_id);
+        Some((version, request.encode(header)))
+    }
+
+    fn by_topic(&self, batches: &[BatchRef]) -> Vec<TopicBatches<'_>> {
+        let mut topics: Vec<TopicBatches<'_>> = Vec::new();
+        for batch in batches {
+            let Partition { queue, .. } = &self.partitions[batch.slot];
+            let found = self.partitions[batch.slot].batch(batch.id);
+            let Some((sealed, stamp)) = found.and_then(|it| it.sealed().zip(it.stamp)) else {
+                continue;
+            };
+            let content = PartitionBatch {
+                partition: queue.partition,
+                header: sealed.header(stamp),
+                body: sealed.body(),
+            };
+            match topics.iter_mut().find(|topic| *topic.name == *queue.topic) {
+                Some(topic) => topic.partitions.push(content),
+                None => topics.push(TopicBatches {
+                    name: &queue.topic,
+                    id: self.topic_id(&queue.topic),
+                    partitions: vec![content],
+                }),
+            }
+        }
+        topics
+    }
+
+    fn send(&mut self, now: Instant, node: NodeId, request: Request, frame: Vec<Bytes>) {
         let expires_at = now + self.answer_timeout();
         let Some(link) = self.leaders.get_mut(&node) else { return };
         let Some((connection, _)) = link.up() else { return };
-        let frame = request.encode(link.header(ApiKey::Produce, version, &self.config.client_id));
-        for batch in &batches {
-            if let Some(waited) = self.partitions[batch.slot].on_sent(now, *batch, connection) {
-                self.meters.note(|counts| counts.queue_time.add(waited));
+        if let Request::Produce { batches, .. } = &request {
+            for batch in batches {
+                if let Some(waited) = self.partitions[batch.slot].on_sent(now, *batch, connection) {
+                    self.meters.note(|counts| counts.queue_time.add(waited));
+                }
             }
+            self.meters.note(|counts| {
+                counts.figures.requests += 1;
+                counts.figures.request_batches += batches.len() as u64;
+            });
         }
-        self.meters.note(|counts| {
-            counts.figures.requests += 1;
-            counts.figures.request_batches += batches.len() as u64;
-        });
-        let correlation_id = link.sent(now, expires_at, Request::Produce { version, batches });
+        let correlation_id = link.sent(now, expires_at, request);
         let report = (self.config.acks == Acks::Zero).then_some(correlation_id);
         self.transmit(connection, frame, report);
     }

@@ -68,18 +68,18 @@ pub(crate) struct TopicBatches<'a> {
     /// The topic from there on: to be known, so not zero.
     pub(crate) id: [u8; 16],
     /// At most one batch of each partition: Kafka takes no more.
-    pub(crate) partitions: Vec<PartitionBatch>,
+    pub(crate) partitions: Vec<PartitionBatch<'a>>,
 }
 
 /// One batch, stamped.
 #[derive(Debug)]
-pub(crate) struct PartitionBatch {
+pub(crate) struct PartitionBatch<'a> {
     /// Partition index.
     pub(crate) partition: i32,
     /// The batch up to its records.
     pub(crate) header: [u8; HEADER_SIZE],
-    /// The records.
-    pub(crate) body: Bytes,
+    /// The records, in pieces.
+    pub(crate) body: &'a [Bytes],
 }
 
 impl ProduceRequest<'_> {
@@ -124,9 +124,10 @@ impl TopicBatches<'_> {
             let body = frame.body_mut();
             body.put_i32(batch.partition);
             // The length of a byte field is laid out like the count of an array.
-            body.put_count(layout.flexible, HEADER_SIZE + batch.body.len());
+            let size: usize = batch.body.iter().map(Bytes::len).sum();
+            body.put_count(layout.flexible, HEADER_SIZE + size);
             body.put_slice(&batch.header);
-            frame.insert(batch.body.clone());
+            batch.body.iter().for_each(|piece| frame.insert(piece.clone()));
             frame.body_mut().put_no_tags(layout.flexible);
         }
         frame.body_mut().put_no_tags(layout.flexible);
@@ -364,15 +365,20 @@ mod tests {
     const IDS: [[u8; 16]; 2] = [[7; 16], [9; 16]];
     const NAMES: [&str; 2] = ["traces", "métriques"];
 
-    fn batch(partition: i32, body: &'static [u8]) -> PartitionBatch {
-        PartitionBatch { partition, header: [b'h'; HEADER_SIZE], body: Bytes::from_static(body) }
+    const FIRST: [Bytes; 2] = [Bytes::from_static(b"fi"), Bytes::from_static(b"rst")];
+    const LONG: [Bytes; 1] = [Bytes::from_static(&[b'x'; 300])];
+    const SHORT: [Bytes; 1] = [Bytes::from_static(b"y")];
+    const LAST: [Bytes; 1] = [Bytes::from_static(b"last")];
+
+    fn batch(partition: i32, body: &'static [Bytes]) -> PartitionBatch<'static> {
+        PartitionBatch { partition, header: [b'h'; HEADER_SIZE], body }
     }
 
     fn topics() -> [TopicBatches<'static>; 2] {
-        let many = vec![batch(0, b"first"), batch(5, &[b'x'; 300]), batch(6, b"y")];
+        let many = vec![batch(0, &FIRST), batch(5, &LONG), batch(6, &SHORT)];
         [
             TopicBatches { name: NAMES[0], id: IDS[0], partitions: many },
-            TopicBatches { name: NAMES[1], id: IDS[1], partitions: vec![batch(2, b"last")] },
+            TopicBatches { name: NAMES[1], id: IDS[1], partitions: vec![batch(2, &LAST)] },
         ]
     }
 
@@ -395,7 +401,7 @@ mod tests {
                 assert_eq!(theirs.partition_data.len(), ours.partitions.len());
                 for (theirs, ours) in theirs.partition_data.iter().zip(&ours.partitions) {
                     assert_eq!(theirs.index, ours.partition);
-                    let records = [&ours.header[..], &ours.body].concat();
+                    let records = [&ours.header[..], &ours.body.concat()].concat();
                     assert_eq!(theirs.records.as_ref().unwrap(), &records);
                 }
             }
