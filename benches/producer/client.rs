@@ -6,6 +6,7 @@ use ottla::producer::{Acks, Producer, ProducerConfig, Record};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
@@ -43,7 +44,7 @@ impl Records {
 }
 
 pub(crate) fn run(address: &str, task: Task) -> Fallible<()> {
-    let records = Records::new(task.record_size);
+    let records = Arc::new(Records::new(task.record_size));
     let mut config = ProducerConfig::new([address])?;
     config.compression = task.codec.into();
     config.idempotence = task.idempotent;
@@ -67,7 +68,9 @@ pub(crate) fn run(address: &str, task: Task) -> Fallible<()> {
         if task.rate == 0 {
             flood(&producer, &topic, &records, task).await
         } else {
-            pace(&producer, &topic, &records, task).await
+            // In a task, as users send: the future that a runtime blocks on is woken by way of the
+            // system.
+            tokio::spawn(pace(producer, topic, records, task)).await?
         }
     });
     cost?.print();
@@ -91,7 +94,12 @@ async fn flood(producer: &Producer, topic: &str, records: &Records, task: Task) 
     Ok(Cost { allocations: (change.allocations + change.reallocations) as f64, ..cost })
 }
 
-async fn pace(producer: &Producer, topic: &str, records: &Records, task: Task) -> Fallible<Cost> {
+async fn pace(
+    producer: Producer,
+    topic: String,
+    records: Arc<Records>,
+    task: Task,
+) -> Fallible<Cost> {
     let watch = Watch::start()?;
     let start = Instant::now();
     let mut waiting = Vec::new();
@@ -100,7 +108,7 @@ async fn pace(producer: &Producer, topic: &str, records: &Records, task: Task) -
         tokio::time::sleep_until(due.into()).await;
         let (key, value) = records.at(index);
         let sent_at = Instant::now();
-        let sending = producer.send(Record::to(topic).key(key).value(value));
+        let sending = producer.send(Record::to(&topic).key(key).value(value));
         waiting.push(tokio::spawn(async move { sending.await.map(|_| sent_at.elapsed()) }));
     }
     let mut latencies = Vec::new();

@@ -85,9 +85,21 @@ impl Budget {
 
     /// Gives `size` bytes back.
     pub(super) fn release(&self, size: usize) {
+        self.give_back(size);
+        self.serve();
+    }
+
+    /// Gives `size` bytes back to those who wait, once they are [served](Self::serve).
+    pub(super) fn give_back(&self, size: usize) {
         let mut state = self.lock();
         debug_assert!(size <= state.used, "released more than was taken");
         state.used = state.used.saturating_sub(size);
+    }
+
+    /// Lets those who wait have what was given back: all of it at once, for each may be a thread
+    /// that has to be woken.
+    pub(super) fn serve(&self) {
+        let mut state = self.lock();
         let wakers = self.grant(&mut state);
         drop(state);
         wake(wakers);

@@ -29,6 +29,9 @@ use tokio::sync::{Notify, oneshot};
 /// Records that [`Producer::send_all`] takes at a time.
 const CHUNK_RECORDS: usize = 64;
 
+/// They wait for room together, if the buffer holds so many times as much.
+const CHUNK_SHARE_MIN: usize = 8;
+
 /// A Kafka producer. Clones share it; when the last is dropped, what was accepted is still
 /// delivered, as long as the runtime lives.
 ///
@@ -128,10 +131,7 @@ impl Producer {
 
     fn wait_for_room(&self, record: &Record<'_>) -> State {
         let size = record.content().size_bound();
-        let deadline = driver::now() + self.shared.max_block;
-        let reservation = self.shared.budget.queue(size, deadline);
-        // Nothing may linger while someone waits, and the wait has an end.
-        self.shared.bell.notify_one();
+        let reservation = self.shared.queue(size);
         let shared = Arc::clone(&self.shared);
         State::Waiting(Box::new(Waiting { record: record.into(), size, reservation, shared }))
     }
@@ -199,60 +199,44 @@ impl Producer {
             if chunk.is_empty() {
                 break;
             }
-            if !self.try_accept_all(&chunk, &mut gathering) {
-                for (record, _) in &chunk {
-                    gathering.add(self.accept(record).await);
-                }
-            }
+            self.accept_all(&chunk, &mut gathering).await;
             chunk.clear();
             gathering.settle_ended().await;
         }
         gathering.finish().await
     }
 
-    /// Accepts all of a chunk, if there is room for it at once; else nothing.
-    fn try_accept_all(&self, chunk: &[(Record<'_>, usize)], gathering: &mut Gathering) -> bool {
+    /// Accepts a chunk once there is room for all of it; one by one, if it is much beside the buffer.
+    async fn accept_all(&self, chunk: &[(Record<'_>, usize)], gathering: &mut Gathering) {
         let shared = &self.shared;
-        let fits = chunk.iter().all(|(_, size)| *size <= shared.record_size_max);
         let whole = chunk.iter().map(|(_, size)| size).sum();
-        if !fits || shared.budget.try_reserve(whole).is_err() {
-            return false;
-        }
-        let wake = shared.accumulator.push_all(SystemClock, chunk, |index, taken| match taken {
-            Ok((batch, at)) => gathering.add_accepted(batch, at),
-            Err(fault) => {
-                let (record, size) = &chunk[index];
-                shared.budget.release(*size);
-                gathering.add(Err(SendError::from_fault(fault, record)));
+        let fits = chunk.iter().all(|(_, size)| *size <= shared.record_size_max);
+        if !fits || whole > shared.budget.limit() / CHUNK_SHARE_MIN {
+            for (record, _) in chunk {
+                gathering.add(self.accept(record).await);
             }
-        });
-        if wake {
-            shared.bell.notify_one();
+            return;
         }
-        true
+        match shared.room(whole).await {
+            Ok(()) => shared.push_all(chunk, gathering),
+            Err(error) => chunk.iter().for_each(|_| gathering.add(Err(error.clone()))),
+        }
+    }
+
+    /// Accepts a record once there is room.
+    async fn accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
+        let size = self.shared.size_of(record)?;
+        self.shared.room(size).await?;
+        self.shared.push(record, size)
     }
 
     /// Accepts a record, if there is room at once.
     fn try_accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
-        let size = record.content().size_bound();
-        let max = self.shared.record_size_max;
-        if size > max {
-            return Err(SendError::TooLarge { size, max });
-        }
+        let size = self.shared.size_of(record)?;
         match self.shared.budget.try_reserve(size) {
             Ok(()) => self.shared.push(record, size),
             Err(NoRoom::Full) => Err(SendError::QueueFull { waited: Duration::ZERO }),
             Err(NoRoom::Closed) => Err(SendError::Closed),
-        }
-    }
-
-    async fn accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
-        let mut sending = self.send(*record);
-        sending.accepted().await?;
-        match sending.0 {
-            State::Accepted(completion) => Ok(completion),
-            State::Refused(error) => Err(error.unwrap_or(SendError::Closed)),
-            State::Waiting(_) => Err(SendError::QueueFull { waited: Duration::ZERO }),
         }
     }
 
@@ -303,6 +287,53 @@ impl Producer {
 }
 
 impl Shared {
+    /// The most that a record takes, if it may take that.
+    fn size_of(&self, record: &Record<'_>) -> Result<usize, SendError> {
+        let (size, max) = (record.content().size_bound(), self.record_size_max);
+        if size > max { Err(SendError::TooLarge { size, max }) } else { Ok(size) }
+    }
+
+    /// Sets room aside, as soon as there is some.
+    async fn room(&self, size: usize) -> Result<(), SendError> {
+        let room = match self.budget.try_reserve(size) {
+            Err(NoRoom::Full) => {
+                let mut reservation = self.queue(size);
+                std::future::poll_fn(|context| reservation.poll(context)).await
+            }
+            at_once => at_once,
+        };
+        room.map_err(|why| self.refusal(why))
+    }
+
+    fn queue(&self, size: usize) -> Reservation {
+        let reservation = self.budget.queue(size, driver::now() + self.max_block);
+        // Nothing may linger while someone waits, and the wait has an end.
+        self.bell.notify_one();
+        reservation
+    }
+
+    const fn refusal(&self, why: NoRoom) -> SendError {
+        match why {
+            NoRoom::Closed => SendError::Closed,
+            NoRoom::Full => SendError::QueueFull { waited: self.max_block },
+        }
+    }
+
+    /// Hands over records for which room was set aside.
+    fn push_all(&self, records: &[(Record<'_>, usize)], gathering: &mut Gathering) {
+        let wake = self.accumulator.push_all(SystemClock, records, |index, taken| match taken {
+            Ok((batch, at)) => gathering.add_accepted(batch, at),
+            Err(fault) => {
+                let (record, size) = &records[index];
+                self.budget.release(*size);
+                gathering.add(Err(SendError::from_fault(fault, record)));
+            }
+        });
+        if wake {
+            self.bell.notify_one();
+        }
+    }
+
     /// Hands over a record for which room was set aside.
     fn push(&self, record: &Record<'_>, size: usize) -> Result<Completion, SendError> {
         match self.accumulator.push(SystemClock, record, size) {
@@ -465,8 +496,7 @@ impl Waiting {
     fn end(&self, room: Result<(), NoRoom>) -> State {
         let accepted = match room {
             Ok(()) => self.record.with(|record| self.shared.push(record, self.size)),
-            Err(NoRoom::Closed) => Err(SendError::Closed),
-            Err(NoRoom::Full) => Err(SendError::QueueFull { waited: self.shared.max_block }),
+            Err(why) => Err(self.shared.refusal(why)),
         };
         match accepted {
             Ok(completion) => State::Accepted(completion),

@@ -87,6 +87,7 @@ fn our_batches_are_the_bytes_of_every_client() {
 fn our_produce_requests_are_the_bytes_of_java() {
     let Some(stems) = stems("requests") else { return };
     let batch = file("batches/java-none.bin");
+    let body = [batch.slice(HEADER_SIZE..)];
     let mut versions = BTreeSet::new();
     for stem in &stems {
         let theirs = file(&format!("requests/{stem}.bin"));
@@ -97,7 +98,7 @@ fn our_produce_requests_are_the_bytes_of_java() {
             partitions: vec![PartitionBatch {
                 partition: 0,
                 header: *batch.first_chunk().unwrap(),
-                body: &[batch.slice(HEADER_SIZE..)],
+                body: &body,
             }],
         };
         let header = RequestHeader {

@@ -403,6 +403,10 @@ impl Topic {
 
     /// Takes the records that have waited for partitions since `limit` or longer; all, if `None`.
     pub(super) fn take_homeless(&self, limit: Option<Instant>) -> Vec<Homeless> {
+        if self.waiting_since().is_none() {
+            // Mostly so; callers are not to wait for this look.
+            return Vec::new();
+        }
         let mut routes = write(&self.routes);
         let old = |waiting: &Homeless| limit.is_none_or(|limit| waiting.now.instant <= limit);
         let count = routes.homeless.iter().take_while(|waiting| old(waiting)).count();

@@ -331,7 +331,7 @@ impl Engine {
             partition.sequence.on_rejected(stamp, batch.count());
         }
         if batch.is_settled() {
-            self.budget.release(batch.reserved);
+            self.budget.give_back(batch.reserved);
             return;
         }
         let (topic, partition) = (Arc::clone(&partition.queue.topic), partition.queue.partition);
@@ -372,7 +372,7 @@ impl Engine {
         let batch = self.partitions[at.slot].remove(at.index);
         #[cfg(test)]
         let batch = self.mutant.dropped(batch);
-        self.budget.release(batch.reserved);
+        self.budget.give_back(batch.reserved);
     }
 
     /// No answer will come: the batches may be in the log, and are sent again as they are.

@@ -201,9 +201,10 @@ impl Engine {
 
     /// Connects to the leaders of the partitions that hold something.
     pub(super) fn tend_leaders(&mut self, now: Instant) {
-        let nodes: BTreeSet<NodeId> =
-            self.active.iter().filter_map(|slot| self.partitions[*slot].leader).collect();
-        for node in nodes {
+        let leaders = self.active.iter().filter_map(|slot| self.partitions[*slot].leader);
+        // Mostly none: those that are connected are left alone.
+        let untended: BTreeSet<NodeId> = leaders.filter(|node| !self.is_tended(*node)).collect();
+        for node in untended {
             let Some(address) = self.cluster.address(node).cloned() else {
                 self.cluster.refresh.want(now);
                 continue;
@@ -217,6 +218,11 @@ impl Engine {
                 self.open(now, Target::Leader(node));
             }
         }
+    }
+
+    fn is_tended(&self, node: NodeId) -> bool {
+        let connected = |link: &Link| link.connection().is_some();
+        self.leaders.get(&node).is_some_and(connected) && self.cluster.address(node).is_some()
     }
 
     fn open(&mut self, now: Instant, target: Target) {

@@ -3,7 +3,7 @@
 //! Whatever happens, each record's completion is settled exactly once, and the bytes set aside for
 //! it are given back.
 
-use super::super::accumulator::{Homeless, NoSuchPartition};
+use super::super::accumulator::{Homeless, NoSuchPartition, Slot};
 use super::super::completion::{BatchCompletion, Cause, DeliveryError, Outcome, Waited};
 use super::super::meters::Meters;
 use super::link::Link;
@@ -51,6 +51,8 @@ impl Engine {
         if self.fatal.is_some() || self.closing.is_some_and(|deadline| deadline <= now) {
             self.end_everything();
         }
+        // Before anybody asks whether somebody waits.
+        self.budget.serve();
     }
 
     fn end_overdue_waits(&mut self, now: Instant) {
@@ -105,7 +107,8 @@ impl Engine {
     fn end_overdue_batches(&mut self, now: Instant) {
         let timeout = self.config.delivery_timeout;
         let Some(limit) = now.checked_sub(timeout) else { return };
-        let slots: Vec<_> = self.active.iter().copied().collect();
+        let overdue = |slot: &Slot| self.partitions[*slot].oldest().is_some_and(|at| at <= limit);
+        let slots: Vec<_> = self.active.iter().copied().filter(overdue).collect();
         for slot in slots {
             // Those not taken over yet follow those that are.
             let queue = Arc::clone(&self.partitions[slot].queue);
@@ -169,7 +172,7 @@ impl Engine {
     pub(super) fn let_go(&self, mut batch: Batch, outcome: Outcome) {
         // First, so that whoever waits for room finds the memory, too.
         batch.free_memory();
-        self.budget.release(batch.reserved);
+        self.budget.give_back(batch.reserved);
         #[cfg(test)]
         let outcome = self.mutant.told(outcome, |again| tell(&self.meters, &mut batch, again));
         tell(&self.meters, &mut batch, outcome);
@@ -250,13 +253,14 @@ impl Engine {
             self.take_whole_queue(slot);
             while let Some(batch) = self.partitions[slot].batches.pop_front() {
                 if batch.is_settled() {
-                    self.budget.release(batch.reserved);
+                    self.budget.give_back(batch.reserved);
                 } else {
                     let error = self.given_up(slot, &batch);
                     self.let_go(batch, Err(error));
                 }
             }
         }
+        self.budget.serve();
     }
 
     /// How a batch ends for which nothing more is done.

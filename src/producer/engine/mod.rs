@@ -340,11 +340,7 @@ impl Engine {
 
     fn partition_timers(&self, partition: &Partition) -> impl Iterator<Item = Instant> {
         let linger = partition.queue.head().map(|head| self.linger_ends(head.opened_at));
-        let unsettled = partition.batches.iter().find(|batch| !batch.is_settled());
-        let oldest = unsettled
-            .map(partition::Batch::opened_at)
-            .or_else(|| partition.queue.head().map(|head| head.opened_at));
-        let deadline = oldest.map(|opened_at| opened_at + self.config.delivery_timeout);
+        let deadline = partition.oldest().map(|opened_at| opened_at + self.config.delivery_timeout);
         [linger, deadline, partition.not_before].into_iter().flatten()
     }
 

@@ -111,6 +111,14 @@ impl Partition {
         self.batches.is_empty() && self.queue.head().is_none()
     }
 
+    /// When its oldest batch was opened whose records have not heard of its end.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let unsettled = self.batches.iter().find(|batch| !batch.settled);
+        unsettled
+            .map(|batch| batch.opened_at)
+            .or_else(|| self.queue.head().map(|head| head.opened_at))
+    }
+
     /// Whether the queue's first batch should be taken: a full one ahead of time, one that is not
     /// full only when it can go out at once, for while it cannot it may still grow.
     pub(super) fn wants_next(&self, on: Route<'_>, linger: Duration) -> bool {

@@ -15,6 +15,7 @@ use crate::protocol::messages::produce::{
 };
 use crate::protocol::record_batch::SealedBatch;
 use bytes::Bytes;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 /// Bytes of batches that one request carries, unless a single batch is larger. Far below the
@@ -26,23 +27,29 @@ impl Engine {
     /// seal each batch as it takes the action, and if the first went out at once, each would get a
     /// request of its own.
     pub(super) fn produce(&mut self, now: Instant) {
-        for node in self.leader_nodes() {
+        let mut next = self.leader_after(None);
+        while let Some(node) = next {
             self.take_ready(now, node);
+            next = self.leader_after(Some(node));
         }
         self.send_due = true;
     }
 
     /// Sends what can be sent.
     pub(super) fn send_ready(&mut self, now: Instant) {
-        for node in self.leader_nodes() {
+        let mut next = self.leader_after(None);
+        while let Some(node) = next {
             while self.send_to(now, node) {
                 self.take_ready(now, node);
             }
+            next = self.leader_after(Some(node));
         }
     }
 
-    fn leader_nodes(&self) -> Vec<NodeId> {
-        self.leaders.keys().copied().collect()
+    /// The leaders in turn, while they may change.
+    fn leader_after(&self, node: Option<NodeId>) -> Option<NodeId> {
+        let after = node.map_or(Bound::Unbounded, Bound::Excluded);
+        self.leaders.range((after, Bound::Unbounded)).next().map(|(node, _)| *node)
     }
 
     /// The connection to a leader, if it takes another request.

@@ -153,6 +153,11 @@ impl RequestFrame {
         &mut self.head
     }
 
+    /// Makes room for so many calls of [`insert`](Self::insert).
+    pub(crate) fn expect_inserts(&mut self, count: usize) {
+        self.inserts.reserve(count);
+    }
+
     /// Continues the body with bytes that are not copied.
     pub(crate) fn insert(&mut self, bytes: Bytes) {
         self.inserts.push((self.head.len(), bytes));
