@@ -131,7 +131,7 @@ fn subjects(traces: &[Trace]) -> Vec<Subject<'_>> {
             black_box(encode(traces).seal(&mut compressor).header(STAMP));
         };
         let mut subject = Subject::new(&format!("encode, {codec}, CRC"), whole);
-        subject.size = Some(ratio(sealed.body().len(), sealed.uncompressed_size()));
+        subject.size = Some(ratio(sealed.size(), sealed.uncompressed_size()));
         subjects.push(subject);
     }
     subjects

@@ -179,8 +179,7 @@ fn assert_writes_again(codec: Codec, records: &[ConsumedRecord]) {
         return;
     }
     let sealed = builder.seal(&mut Compressor::new(codec.into()));
-    let bytes = [&sealed.header(ProducerStamp::NONE)[..], sealed.body()].concat();
-    let mut reader = BatchReader::new(bytes.into(), usize::MAX >> 1);
+    let mut reader = BatchReader::new(sealed.to_bytes(ProducerStamp::NONE), usize::MAX >> 1);
     let Ok(Some(again)) = reader.next_batch() else { unreachable!("what was written is read") };
     let content = |record: &ConsumedRecord| {
         (record.timestamp, record.key.clone(), record.value.clone(), record.headers.clone())

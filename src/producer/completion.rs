@@ -223,7 +223,9 @@ pub(super) struct BatchCompletion {
 
 #[derive(Debug, Default)]
 struct Progress {
-    ends: Vec<End>,
+    /// How the first records to end did: mostly all of them.
+    end: Option<End>,
+    later_ends: Vec<End>,
     /// Records of the batch; `None` while it takes more.
     count: Option<u32>,
     /// By record index; filled as far as futures were polled.
@@ -255,11 +257,22 @@ impl End {
 
 impl Progress {
     fn end_of(&self, index: u32) -> Option<&End> {
-        self.ends.iter().find(|end| end.records.contains(&index))
+        self.ends().find(|end| end.records.contains(&index))
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &End> {
+        self.end.iter().chain(&self.later_ends)
+    }
+
+    fn add(&mut self, end: End) {
+        match self.end {
+            None => self.end = Some(end),
+            Some(_) => self.later_ends.push(end),
+        }
     }
 
     fn is_over(&self) -> bool {
-        let ended: u32 = self.ends.iter().map(|end| end.records.end - end.records.start).sum();
+        let ended: u32 = self.ends().map(|end| end.records.end - end.records.start).sum();
         self.count == Some(ended)
     }
 }
@@ -325,7 +338,7 @@ impl BatchCompletion {
             return;
         }
         let end = End { records: records.clone(), outcome };
-        progress.ends.push(end.clone());
+        progress.add(end.clone());
         let mut wakers = std::mem::take(&mut progress.batch_wakers);
         let waiting = progress.record_wakers.len();
         let (from, to) = (records.start as usize, records.end as usize);
@@ -347,7 +360,7 @@ impl BatchCompletion {
     /// Ends `single`, a completion of one record, as this batch's record of `index` ends.
     pub(super) fn forward(&self, index: u32, single: Arc<Self>) {
         let mut progress = self.lock();
-        debug_assert!(progress.ends.is_empty(), "records join a batch before it is sent");
+        debug_assert!(progress.end.is_none(), "records join a batch before it is sent");
         progress.forwards.push((index, single));
     }
 

@@ -11,40 +11,58 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a chunk: few beside a batch, of whose last chunk half is empty, and few enough to be
 /// summed up while they are in a processor's first cache.
-pub const CHUNK_SIZE: usize = 16 << 10;
+pub const CHUNK_SIZE: usize = 8 << 10;
+
+/// Lists of chunks that are kept: those that end together.
+const LISTS_MAX: usize = 128;
 
 /// Chunks that nobody uses at the moment.
 #[derive(Debug)]
 pub struct ChunkPool {
-    free: Mutex<Vec<BytesMut>>,
+    free: Mutex<Free>,
     count_max: usize,
+}
+
+#[derive(Debug)]
+struct Free {
+    chunks: Vec<BytesMut>,
+    /// What chunks are listed in, empty.
+    lists: Vec<Vec<Bytes>>,
 }
 
 impl ChunkPool {
     /// A pool that keeps so many bytes at most.
     pub const fn new(size_max: usize) -> Self {
-        Self { free: Mutex::new(Vec::new()), count_max: size_max / CHUNK_SIZE }
+        let free = Free { chunks: Vec::new(), lists: Vec::new() };
+        Self { free: Mutex::new(free), count_max: size_max / CHUNK_SIZE }
     }
 
     /// A chunk, or memory that grows to one.
     fn take(&self) -> BytesMut {
-        self.lock().pop().unwrap_or_default()
+        self.lock().chunks.pop().unwrap_or_default()
     }
 
-    fn put_all(&self, pieces: Vec<Bytes>) {
+    fn take_list(&self) -> Vec<Bytes> {
+        self.lock().lists.pop().unwrap_or_default()
+    }
+
+    fn put_all(&self, mut pieces: Vec<Bytes>) {
         // A piece that someone else still holds is freed by them.
-        let chunks = pieces.into_iter().filter_map(|piece| piece.try_into_mut().ok());
+        let chunks = pieces.drain(..).filter_map(|piece| piece.try_into_mut().ok());
         for mut chunk in chunks.filter(|chunk| chunk.capacity() >= CHUNK_SIZE) {
             chunk.clear();
             let mut free = self.lock();
-            if free.len() == self.count_max {
-                return;
+            if free.chunks.len() < self.count_max {
+                free.chunks.push(chunk);
             }
-            free.push(chunk);
+        }
+        let mut free = self.lock();
+        if free.lists.len() < LISTS_MAX {
+            free.lists.push(pieces);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+    fn lock(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,8 +83,9 @@ pub(super) struct Chunks {
 impl Chunks {
     /// No bytes yet, in chunks from `pool`, if there is one.
     pub(super) fn new(pool: Option<Arc<ChunkPool>>) -> Self {
-        let open = pool.as_ref().map(|pool| pool.take()).unwrap_or_default();
-        Self { full: Vec::new(), open, size: 0, sum: None, pool }
+        let pooled = pool.as_ref().map(|pool| (pool.take_list(), pool.take()));
+        let (full, open) = pooled.unwrap_or_default();
+        Self { full, open, size: 0, sum: None, pool }
     }
 
     /// Sums the bytes up as they come.
@@ -177,7 +196,7 @@ mod tests {
     }
 
     fn free(pool: &ChunkPool) -> Vec<*const u8> {
-        pool.free.lock().unwrap().iter().map(|chunk| chunk.as_ptr()).collect()
+        pool.lock().chunks.iter().map(|chunk| chunk.as_ptr()).collect()
     }
 
     fn body(pool: &Arc<ChunkPool>, size: usize) -> Body {

@@ -35,8 +35,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-/// Room made for each read.
+/// Room made for reads.
 const READ_SIZE: usize = 16 << 10;
+
+/// Room below which more is made: answers are small, and many fit into one buffer.
+const READ_SIZE_MIN: usize = 4 << 10;
 
 /// Time for which an address is dialled alone while there is another (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -239,7 +242,9 @@ impl Incoming {
         reader: &mut (impl AsyncRead + Unpin),
     ) -> Result<(), Fault> {
         let buffer = self.decoder.buffer_mut();
-        buffer.reserve(READ_SIZE);
+        if buffer.spare_capacity_mut().len() < READ_SIZE_MIN {
+            buffer.reserve(READ_SIZE);
+        }
         match reader.read_buf(buffer).await {
             Ok(0) => return Err(Fault::Eof { spoke: self.spoke }),
             Ok(_) => {}
