@@ -185,8 +185,7 @@ pub(crate) fn run_on_tokio(address: &str, task: Task) -> Fallible<()> {
             let mut builder = BatchBuilder::new(limits);
             builder.try_append(0, &content);
             let batch = builder.seal(&mut compressor);
-            let (mut request, _) =
-                frame(&[(batch.header(ProducerStamp::NONE), batch.body())]);
+            let (mut request, _) = frame(&[(batch.header(ProducerStamp::NONE), batch.body())]);
             batch.body().iter().for_each(|piece| request.extend_from_slice(piece));
             stream.write_all(&request).await?;
             let size = stream.read_u32().await?;
