@@ -19,3 +19,5 @@ pub mod sink;
 pub use sink::{Delivery, Sink};
 
 pub mod bifrost;
+
+pub mod otlp;

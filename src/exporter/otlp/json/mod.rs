@@ -1,0 +1,24 @@
+//! OTLP/JSON: text that the Collector reads, and text from whoever writes it.
+//!
+//! Written strictly: 64-bit numbers as strings, NaN and infinities as strings, ids in lower-case
+//! hex, bytes in base64, no defaults, never `null`. Read generously: numbers or strings, names of
+//! enum values, both spellings of keys and both alphabets of base64, unknown fields, and `null` for
+//! what is absent. Both ends are protobuf bytes, in the order and form that generated encoders
+//! write.
+//!
+//! Rules: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
+
+mod text;
+
+mod write;
+pub(crate) use write::write_message;
+
+mod read;
+pub use read::{Read, to_protobuf};
+
+use super::validate::Validated;
+
+/// Writes a request's accepted items at the end of `out`, as one line of JSON.
+pub fn from_protobuf(request: &Validated<'_>, out: &mut Vec<u8>) {
+    write_message(request.signal().request(), &request.accepted(), out);
+}
