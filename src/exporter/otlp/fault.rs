@@ -50,6 +50,9 @@ pub enum Reason {
     /// A length or value runs past the end of its message.
     #[error("cut short: send the whole request, as protobuf")]
     Truncated,
+    /// Items lie where OTLP had them before version 0.15.
+    #[error("instrumentation libraries are read no longer: use scopes, as OTLP 1.x does")]
+    Deprecated,
     /// A number is longer or larger than its encoding may be.
     #[error("not a protobuf number: send the request as protobuf")]
     Number,

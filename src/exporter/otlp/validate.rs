@@ -18,6 +18,10 @@ use super::fault::{Fault, Place, Reason, Refused};
 use super::protobuf::{self, DEPTH_MAX, Entry, Fields, Flaw, Value};
 use super::schema::{Field, Kind, Label, Message, Role, Signal};
 
+/// The field of a resource's items before there were scopes (OTLP 0.14 and older). Some readers still
+/// know it, so that it can be neither passed on nor passed over.
+const DEPRECATED_LISTS: u32 = 1000;
+
 /// Checks a request.
 ///
 /// # Errors
@@ -73,6 +77,8 @@ struct Walk {
     items: usize,
     refused: usize,
     first: Option<Flaw>,
+    /// The first id of a wrong length in the item that is being walked.
+    wrong_id: Option<Flaw>,
 }
 
 impl Walk {
@@ -86,7 +92,12 @@ impl Walk {
     ) -> Result<(), Flaw> {
         let mut fields = Fields::new(bytes);
         while let Some(entry) = fields.next().map_err(|flaw| flaw.below(base))? {
-            let Some(field) = message.field(entry.number) else { continue };
+            let Some(field) = message.field(entry.number) else {
+                if message.is_resource() && entry.number == DEPRECATED_LISTS {
+                    return Err(Flaw { offset: base + entry.start, reason: Reason::Deprecated });
+                }
+                continue;
+            };
             match (field.kind, entry.value) {
                 (Kind::Message(_), Value::Bytes(_)) if depth == DEPTH_MAX => {
                     let reason = Reason::TooDeep(DEPTH_MAX);
@@ -96,8 +107,12 @@ impl Walk {
                     self.inner(inner, content, base + entry.content_start(), depth + 1)?;
                 }
                 (kind, value) => {
-                    scalar(field, kind, value)
-                        .map_err(|reason| Flaw { offset: base + entry.start, reason })?;
+                    let Err(reason) = scalar(field, kind, value) else { continue };
+                    let flaw = Flaw { offset: base + entry.start, reason };
+                    match flaw.reason {
+                        Reason::IdSize { .. } => drop(self.wrong_id.get_or_insert(flaw)),
+                        _ => return Err(flaw),
+                    }
                 }
             }
         }
@@ -111,17 +126,16 @@ impl Walk {
         base: usize,
         depth: usize,
     ) -> Result<(), Flaw> {
-        let checked = self.message(message, bytes, base, depth);
+        self.message(message, bytes, base, depth)?;
         if message.role != Role::Item {
-            return checked;
+            return Ok(());
         }
-        match checked {
-            Ok(()) => self.items += 1,
-            Err(flaw @ Flaw { reason: Reason::IdSize { .. }, .. }) => {
+        match self.wrong_id.take() {
+            None => self.items += 1,
+            Some(flaw) => {
                 self.refused += 1;
                 self.first.get_or_insert(flaw);
             }
-            Err(flaw) => return Err(flaw),
         }
         Ok(())
     }
@@ -167,10 +181,17 @@ fn copy_accepted(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
             (
                 Some(Kind::Message(inner @ Message { role: Role::Item, .. })),
                 Value::Bytes(content),
-            ) if Walk::default().message(inner, content, 0, 0).is_err() => {}
+            ) if has_wrong_id(inner, content) => {}
             _ => out.extend_from_slice(&bytes[entry.start..entry.end]),
         }
     }
+}
+
+fn has_wrong_id(item: &'static Message, bytes: &[u8]) -> bool {
+    let mut walk = Walk::default();
+    // Whatever else is wrong was found before.
+    let _ = walk.message(item, bytes, 0, 0);
+    walk.wrong_id.is_some()
 }
 
 /// The fault of a flaw, with the path to it.
@@ -296,7 +317,7 @@ mod tests {
     fn an_id_of_a_wrong_length_refuses_its_item_which_is_cut_out() {
         let good = within(&[2], b"\x12\x0812345678");
         let bad = within(&[2], b"\x12\x071234567\x2a\x01n");
-        let nested = within(&[2, 13], b"\x0a\x0112");
+        let nested = within(&[2, 13], b"\x0a\x011");
         let around = |spans: &[&[u8]]| {
             let scope = [b"\x1a\x01s", &spans.concat()[..], b"\xc0\x3e\x05"].concat();
             [within(&[1, 2], &scope), b"\xc0\x3e\x07".to_vec()].concat()
@@ -312,6 +333,22 @@ mod tests {
             "resourceSpans[0].scopeSpans[0].spans[0].spanId: an id of 7 bytes: send 8, or none, \
              at byte 9"
         );
+    }
+
+    #[test]
+    fn items_in_lists_that_are_no_longer_read_refuse_the_request() {
+        for signal in Signal::ALL {
+            let fault = fault(signal, &within(&[1, 1000, 2], b""));
+            assert!(fault.reason.to_string().contains("use scopes"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_behind_a_wrong_id_refuses_the_request() {
+        let bytes = within(&[1, 2, 2], b"\x12\x071234567\x2a\x01\xff");
+        let fault = fault(Signal::Traces, &bytes);
+        assert_eq!(fault.path, "resourceSpans[0].scopeSpans[0].spans[0].name");
+        assert_eq!(fault.reason, Reason::NotUtf8);
     }
 
     #[test]

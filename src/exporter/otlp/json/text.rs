@@ -58,7 +58,7 @@ pub(crate) fn put_long(out: &mut Vec<u8>, value: impl Into<i128>) {
 }
 
 /// Writes a double with as many digits as it needs; a string if JSON has no number for it. Exponents
-/// are used where Go and JavaScript use them.
+/// are used where Go and JavaScript use them, and have two digits at least, as Go's do.
 pub(crate) fn put_double(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         out.extend_from_slice(b"\"NaN\"");
@@ -69,11 +69,12 @@ pub(crate) fn put_double(out: &mut Vec<u8>, value: f64) {
     } else {
         let start = out.len();
         write!(out, "{value:e}").expect("a Vec takes every write");
-        // Rust writes 1e21 where the others write 1e+21.
-        if let Some(at) = out[start..].iter().position(|byte| *byte == b'e')
-            && out[start + at + 1] != b'-'
-        {
-            out.insert(start + at + 1, b'+');
+        let exponent = out.iter().rposition(|byte| *byte == b'e').map_or(start, |at| at + 1);
+        // Rust writes 1e21 and 1e-7 where Go writes 1e+21 and 1e-07.
+        match out[exponent..] {
+            [b'-', _] => out.insert(exponent + 1, b'0'),
+            [b'-', ..] => {}
+            _ => out.insert(exponent, b'+'),
         }
     }
 }
@@ -150,7 +151,7 @@ mod tests {
             (-0.0, "-0"),
             (1.5, "1.5"),
             (0.000_001, "0.000001"),
-            (1.5e-7, "1.5e-7"),
+            (1.5e-7, "1.5e-07"),
             (1e-10, "1e-10"),
             (1e20, "100000000000000000000"),
             (1e21, "1e+21"),

@@ -162,7 +162,7 @@ messages! {
         2 "time_unix_nano" "timeUnixNano" Implicit Kind::Fixed64;
         3 "as_double" "asDouble" Oneof Kind::Double;
         6 "as_int" "asInt" Oneof Kind::Sfixed64;
-        4 "span_id" "spanId" Implicit Kind::Id(SPAN_ID);
         5 "trace_id" "traceId" Implicit Kind::Id(TRACE_ID);
+        4 "span_id" "spanId" Implicit Kind::Id(SPAN_ID);
     }
 }

@@ -4,8 +4,8 @@
 //! JSON in are walks along these tables, and no message has a Rust type. What a walk does with a
 //! field is left to it.
 //!
-//! Fields stand in the order of the `.proto` files, which is the order in which the Collector writes
-//! them as JSON; on the protobuf side fields are written by number, as generated encoders do.
+//! Fields stand in the order in which the Collector writes them as JSON, which is that of the
+//! `.proto` files but for an exemplar's ids; on the protobuf side fields are written by number, as generated encoders do.
 //! Profiles are left out: their schema is still in development.
 //!
 //! Schema: <https://github.com/open-telemetry/opentelemetry-proto/tree/v1.10.0/opentelemetry/proto>.
@@ -63,6 +63,15 @@ impl Signal {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
+    /// Its name as OpenTelemetry's configurations have it: `traces`, `metrics`, `logs`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+
     /// The message a sender exports with. `TracesData` and its like have the same fields.
     pub(crate) const fn request(self) -> &'static Message {
         match self {
@@ -88,7 +97,7 @@ pub(crate) struct Message {
     pub name: &'static str,
     /// Its part in a request.
     pub role: Role,
-    /// Its fields in the order of the `.proto` file. At most [`FIELDS_MAX`].
+    /// Its fields in the order of JSON. At most [`FIELDS_MAX`].
     pub fields: &'static [Field],
     /// For each field number its place in `fields`, or `NONE`.
     places: [u8; NUMBERS],
@@ -128,6 +137,11 @@ impl Message {
     pub(crate) fn place(&self, number: u32) -> Option<usize> {
         let place = *self.places.get(number as usize)?;
         (place != NONE).then_some(place as usize)
+    }
+
+    /// Whether it is the container of a resource and its items.
+    pub(crate) fn is_resource(&self) -> bool {
+        self.role == Role::Path && self.name.starts_with("Resource")
     }
 
     /// What fields are written by: their number, and for those of the `oneof` its lowest, as prost

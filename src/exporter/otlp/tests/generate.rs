@@ -54,9 +54,10 @@ impl Maker {
                 fields.reverse();
             }
             for field in &fields {
-                if field.label == Label::Oneof && self.form == Form::Canonical {
+                if field.label == Label::Oneof {
                     oneof += 1;
-                    if oneof == chosen {
+                    // Were all of them written, only the first and the last would ever remain.
+                    if oneof == chosen || self.form == Form::Wild && self.below(4) == 0 {
                         self.field(field, depth, out);
                     }
                 } else if leads_to_items(field) || self.below(3) > 0 {
@@ -64,7 +65,7 @@ impl Maker {
                 }
             }
             if self.form == Form::Wild && self.below(4) == 1 {
-                put_tag(out, 1000, Wire::Length);
+                put_tag(out, 2000, Wire::Length);
                 put_value(out, Value::Bytes(b"unknown"));
             }
         }
@@ -109,7 +110,7 @@ impl Maker {
     }
 
     fn scalar(&mut self, kind: Kind, put: impl FnOnce(Value<'_>)) {
-        let interesting = self.below(4);
+        let interesting = usize::try_from(self.below(4)).unwrap();
         let bits = match interesting {
             0 => 0,
             1 => self.below(200),
@@ -129,10 +130,10 @@ impl Maker {
             Kind::Fixed32 => put(Value::Fixed32(u32::try_from(low).unwrap())),
             Kind::Fixed64 | Kind::Sfixed64 => put(Value::Fixed64(bits)),
             Kind::Double => put(Value::Fixed64(double(bits).to_bits())),
-            Kind::String => put(Value::Bytes(
-                ["", "a", "\"\\\u{1}\n", "\u{1f600}"][interesting as usize].as_bytes(),
-            )),
-            Kind::Bytes => put(Value::Bytes(&bits.to_le_bytes()[..interesting as usize])),
+            Kind::String => {
+                put(Value::Bytes(["", "a", "\"\\\u{1}\n", "\u{1f600}"][interesting].as_bytes()))
+            }
+            Kind::Bytes => put(Value::Bytes(&bits.to_le_bytes()[..interesting])),
             Kind::Id(size) => {
                 let id = [bits.to_le_bytes(), [1; 8]].concat();
                 put(Value::Bytes(&id[..if interesting == 0 { 0 } else { size }]));

@@ -6,6 +6,7 @@
 mod conformance;
 mod generate;
 mod hostile;
+mod oracle;
 mod round_trips;
 mod sample;
 
