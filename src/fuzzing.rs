@@ -9,6 +9,8 @@ pub use memory::count_memory_with;
 
 use crate::exporter::bifrost::{BifrostConfig, Filter, FilterMode, KafkaEntry, PluginSpanFilter};
 use crate::exporter::bifrost::{encode, traces};
+use crate::exporter::otlp::cut::{self, By, Limits, Otherwise, Outcome, Plan};
+use crate::exporter::otlp::{Signal, json, validate};
 use crate::producer::{Properties, hostile};
 use crate::protocol::compression::{Compressor, decompress};
 use crate::protocol::frame::{FrameDecoder, PREFIX_SIZE};
@@ -30,7 +32,7 @@ use memory::frugal;
 pub type Property = fn(&[u8]);
 
 /// Every property, by the name of its folder.
-pub const PROPERTIES: [(&str, Property); 10] = [
+pub const PROPERTIES: [(&str, Property); 11] = [
     ("frames", frames),
     ("responses", responses),
     ("peer", peer),
@@ -40,6 +42,7 @@ pub const PROPERTIES: [(&str, Property); 10] = [
     ("scram", scram),
     ("bifrost_traces", bifrost_traces),
     ("bifrost_config", bifrost_config),
+    ("otlp", otlp),
     ("properties", properties),
 ];
 
@@ -294,6 +297,55 @@ pub fn bifrost_config(data: &[u8]) {
             assert!(!said.contains(CANARY) && !said.contains('\n') && said.len() < 4096, "{said}");
         }
     }
+}
+
+/// A request of OpenTelemetry is refused, or all of its accepted items are in what it is cut into, each
+/// piece a request and none too large; and it is the same request when it has been JSON.
+pub fn otlp(data: &[u8]) {
+    let [choice, size, request @ ..] = data else { return };
+    let signal = Signal::ALL[usize::from(*choice) % 3];
+    let read = match choice & 0x80 {
+        0 => validate(signal, request).map(|valid| valid.accepted().into_owned()),
+        _ => json::to_protobuf(signal, request).map(|read| read.protobuf),
+    };
+    let Ok(request) = read else { return };
+    let Ok(valid) = validate(signal, &request) else { unreachable!("what was accepted is valid") };
+    assert_eq!(valid.refused(), None);
+    let mut text = Vec::new();
+    json::from_protobuf(&valid, &mut text);
+    let Ok(again) = json::to_protobuf(signal, &text) else { unreachable!("what we write we read") };
+    assert_eq!((again.items, again.refused), (valid.items(), None));
+    let names = ["k".to_owned(), "service.name".to_owned()];
+    let by = match choice / 3 % 4 {
+        0 => By::Request,
+        1 => By::Resource,
+        2 => By::TraceId,
+        _ => By::Attributes(&names),
+    };
+    let limits = Limits {
+        size_max: 16 * (usize::from(*size) + 1),
+        written_max: 1 << 20,
+        truncate: choice & 0x40 != 0,
+        otherwise: Otherwise::DeadLetter,
+    };
+    let plan = Plan { signal, by, topic_attribute: (size & 1 == 0).then_some("t"), limits };
+    let items = valid.items();
+    let Ok(cut) = cut::cut(&Bytes::from(request.clone()), &plan, &mut cut::Protobuf) else {
+        return;
+    };
+    let mut found = 0;
+    for (piece, size_max) in cut
+        .pieces()
+        .map(|piece| (piece, limits.size_max))
+        .chain(cut.dead_letters().map(|piece| (piece, usize::MAX)))
+    {
+        let Ok(valid) = validate(signal, &piece.value) else { unreachable!("pieces are requests") };
+        assert!(piece.value.len() <= size_max);
+        assert_eq!(piece.items as usize, valid.items());
+        found += valid.items();
+    }
+    assert!(cut.oversized().iter().all(|item| item.outcome != Outcome::Dropped));
+    assert_eq!(found, items);
 }
 
 /// Properties are read or refused in one line that repeats no secret.
