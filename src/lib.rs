@@ -1,7 +1,7 @@
 //! ottla carries traces to Kafka.
 //!
 //! * [`producer`]: a pure-Rust Kafka producer: no librdkafka, and no C at all.
-//! * [`exporter`]: traces of LLM gateways as Kafka records.
+//! * [`exporter`]: traces of LLM gateways and OpenTelemetry's signals as Kafka records.
 //! * [`broker`]: an embedded Kafka broker, for development and tests.
 //! * `service` and `cli`: the `ottla` program around them.
 //!
@@ -28,7 +28,7 @@ pub mod producer;
 
 pub mod exporter;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "otlp"))]
 #[doc(hidden)]
 pub mod fuzzing;
 

@@ -5,9 +5,13 @@
 
 mod broker;
 
+mod config_file;
+
 mod connection;
 
 mod demo;
+
+mod kafka_exporter;
 
 mod reader;
 
@@ -20,6 +24,7 @@ mod terminal;
 mod waterfall;
 
 use crate::exporter::bifrost::BifrostError;
+use crate::exporter::otlp::OtlpError;
 use crate::producer::{AdminError, TlsError};
 use crate::service::ServiceError;
 use clap::{Parser, Subcommand};
@@ -77,12 +82,15 @@ impl From<ServiceError> for Exit {
             ServiceError::Bifrost(BifrostError::Connect(_) | BifrostError::Topic(_)) => {
                 Self::UNREACHABLE
             }
-            ServiceError::Bifrost(_) | ServiceError::Listen { .. } => Self::USAGE,
+            ServiceError::Otlp(OtlpError::Connect(_)) => Self::UNREACHABLE,
+            ServiceError::Bifrost(_) | ServiceError::Otlp(_) | ServiceError::Listen { .. } => {
+                Self::USAGE
+            }
             ServiceError::Stdin(_) => Self::UNDELIVERED,
         };
         match error {
             ServiceError::Listen { .. } => {
-                let remedy = "choose another address with --otlp-http-endpoint";
+                let remedy = "choose another address for that endpoint";
                 Self::new(code, format!("{error}; {remedy}"))
             }
             _ => Self::new(code, error),

@@ -1,43 +1,78 @@
 //! `ottla start`: the service.
 //!
-//! Decides where the configuration comes from and what is said at start and at the end.
+//! Decides where the configuration comes from (flags, then the environment, then a file), which
+//! exporters and receivers it asks for, and what is said at start and at the end.
 
 use super::broker::DEFAULT_LISTEN;
+use super::config_file::ConfigFile;
+use super::kafka_exporter::KafkaExporter;
 use super::{Exit, asked_to_stop, duration, plural};
 use crate::broker::{BrokerConfig, EmbeddedBroker};
-use crate::exporter::bifrost::{BifrostConfig, KafkaEntry};
+use crate::exporter::bifrost::BifrostConfig;
+use crate::exporter::otlp::OtlpConfig;
+use crate::producer::Address;
 use crate::service::{Ack, Service, ServiceConfig, Summary};
 use clap::{Args, ValueEnum};
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-/// Where HTTP is served unless told otherwise: OTLP's port.
+/// Where OTLP is served unless told otherwise.
+const DEFAULT_GRPC: &str = "127.0.0.1:4317";
 const DEFAULT_HTTP: &str = "127.0.0.1:4318";
 
 /// The topic of `--dev` without a configuration: the one of Bifrost's documentation.
 pub(super) const DEV_TOPIC: &str = "bifrost-traces";
 
+const DEFAULT_MESSAGE_MIB: usize = 20;
+const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// Bifrost's config.json, with a plugin entry named "kafka".
+    /// Bifrost's config.json with a plugin entry named "kafka", or a TOML file (README).
     #[arg(long, env = "OTTLA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What to publish: kafka takes OpenTelemetry's signals, bifrost LLM traces. Default: what the
+    /// configuration asks for.
+    #[arg(long, env = "OTTLA_EXPORTER", value_name = "NAME")]
+    exporter: Option<Exporter>,
     /// Publish to an embedded broker instead of the configured ones.
     #[arg(long)]
     dev: bool,
     /// Read this kind of data from standard input, one a line, deliver it, then end.
     #[arg(long, value_name = "KIND")]
     stdin: Option<Kind>,
+    /// Serve OTLP over gRPC here. Default: 127.0.0.1:4317 with --exporter kafka.
+    #[arg(long, env = "OTTLA_OTLP_GRPC_ENDPOINT", value_name = "ADDR")]
+    otlp_grpc_endpoint: Option<SocketAddr>,
     /// Serve HTTP here. Default: 127.0.0.1:4318, and with --stdin not at all.
     #[arg(long, env = "OTTLA_OTLP_HTTP_ENDPOINT", value_name = "ADDR")]
     otlp_http_endpoint: Option<SocketAddr>,
-    /// Answer a sender when Kafka has its traces, or when they are queued.
-    #[arg(long, env = "OTTLA_ACK", default_value = "queue", value_name = "WHEN")]
-    ack: AckArgument,
-    /// How long accepted traces may take to be delivered at the end: 250ms, 10s, 2m.
-    #[arg(long, env = "OTTLA_SHUTDOWN_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
-    shutdown_timeout: Duration,
+    /// Largest OTLP request after decompression, in MiB. Default: 20.
+    #[arg(long, env = "OTTLA_OTLP_MAX_MESSAGE_MIB", value_name = "MIB")]
+    otlp_max_message_mib: Option<usize>,
+    /// Serve /healthz, /readyz and /metrics here. Default: nowhere.
+    #[arg(long, env = "OTTLA_ADMIN_ENDPOINT", value_name = "ADDR")]
+    admin_endpoint: Option<SocketAddr>,
+    /// Answer a sender when Kafka has what it sent, or when that is queued. Default: broker for
+    /// OpenTelemetry, queue for Bifrost.
+    #[arg(long, env = "OTTLA_ACK", value_name = "WHEN")]
+    ack: Option<AckArgument>,
+    /// How long what was accepted may take to be delivered at the end: 250ms, 10s, 2m. Default: 10s.
+    #[arg(long, env = "OTTLA_SHUTDOWN_TIMEOUT", value_parser = duration, value_name = "TIME")]
+    shutdown_timeout: Option<Duration>,
+    #[command(flatten)]
+    kafka_exporter: KafkaExporter,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Exporter {
+    /// OpenTelemetry's traces, metrics and logs.
+    Kafka,
+    /// Bifrost's LLM traces.
+    Bifrost,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -63,83 +98,175 @@ impl From<AckArgument> for Ack {
 
 impl Start {
     pub(super) async fn run(self) -> Result<(), Exit> {
-        let mut bifrost = match &self.config {
-            Some(path) => read_config(path)?,
-            None if !self.dev => {
-                let remedy = "give --config FILE, or --dev to try it with an embedded broker";
-                return Err(Exit::new(Exit::USAGE, format!("nowhere to publish to: {remedy}")));
-            }
-            None => BifrostConfig::new([DEFAULT_LISTEN], DEV_TOPIC),
+        let file = match &self.config {
+            Some(path) => ConfigFile::read(path)?,
+            None => ConfigFile::default(),
         };
-        let broker = if self.dev { Some(start_broker(&mut bifrost).await?) } else { None };
-        let default_http = || match self.stdin {
-            Some(Kind::Bifrost) => None,
-            None => Some(DEFAULT_HTTP.parse().expect("a socket address")),
+        let (mut bifrost, mut otlp) = self.exporters(&file)?;
+        let broker = if self.dev {
+            let broker = start_broker().await?;
+            point_at(&broker, bifrost.as_mut(), otlp.as_mut())?;
+            Some(broker)
+        } else {
+            None
         };
-        let service = Service::start(ServiceConfig {
-            http: self.otlp_http_endpoint.or_else(default_http),
-            stdin: self.stdin.is_some(),
-            ack: self.ack.into(),
-            shutdown_timeout: self.shutdown_timeout,
-            bifrost: bifrost.clone(),
-        })
-        .await?;
-        announce(&service, &bifrost);
+        let config = self.service(&file, bifrost.clone(), otlp.clone())?;
+        let service = Service::start(config).await?;
+        announce(&service, bifrost.as_ref(), otlp.as_ref());
         let summary = service.run(asked_to_stop()).await?;
         if let Some(broker) = broker {
             broker.shutdown().await;
         }
-        conclude(&summary)
+        conclude(&summary, if otlp.is_some() { "item" } else { "trace" })
+    }
+
+    fn exporters(
+        &self,
+        file: &ConfigFile,
+    ) -> Result<(Option<BifrostConfig>, Option<OtlpConfig>), Exit> {
+        let named = match self.exporter {
+            Some(exporter) => Some(exporter),
+            None => file.service("exporter", |text| Exporter::from_str(text, true))?,
+        };
+        let asks_for_otlp = file.otlp.is_some() || self.kafka_exporter.is_given();
+        let otlp = match named {
+            Some(Exporter::Kafka) => Some(self.otlp(file)?),
+            None if asks_for_otlp => Some(self.otlp(file)?),
+            _ => None,
+        };
+        let bifrost = match (&file.bifrost, named) {
+            (_, Some(Exporter::Kafka)) => None,
+            (Some(config), _) => Some(config.clone()),
+            (None, _) if self.dev && otlp.is_none() => {
+                Some(BifrostConfig::new([DEFAULT_LISTEN], DEV_TOPIC))
+            }
+            (None, _) => None,
+        };
+        if bifrost.is_none() && otlp.is_none() {
+            let remedy = "give --config FILE, --exporter kafka for OpenTelemetry, or --dev to try it \
+                          with an embedded broker";
+            return Err(Exit::new(Exit::USAGE, format!("nowhere to publish to: {remedy}")));
+        }
+        if self.stdin.is_some() && bifrost.is_none() {
+            let told =
+                "--stdin bifrost needs Bifrost's exporter: give its config.json with --config";
+            return Err(Exit::new(Exit::USAGE, told));
+        }
+        Ok((bifrost, otlp))
+    }
+
+    fn otlp(&self, file: &ConfigFile) -> Result<OtlpConfig, Exit> {
+        let refuse = |error| Exit::new(Exit::USAGE, error);
+        let mut options = file.otlp.clone().unwrap_or_default();
+        self.kafka_exporter.apply(&mut options).map_err(refuse)?;
+        let settled = options.into_config(&|name| std::env::var(name).ok());
+        let (config, notes) = settled.map_err(refuse)?;
+        for note in notes {
+            tracing::info!("{note}");
+        }
+        Ok(config)
+    }
+
+    fn service(
+        &self,
+        file: &ConfigFile,
+        bifrost: Option<BifrostConfig>,
+        otlp: Option<OtlpConfig>,
+    ) -> Result<ServiceConfig, Exit> {
+        let default =
+            |text: &str, wanted: bool| wanted.then(|| text.parse().expect("a socket address"));
+        let grpc = self.otlp_grpc_endpoint.or(file.service("otlp_grpc_endpoint", parsed)?);
+        let http = self.otlp_http_endpoint.or(file.service("otlp_http_endpoint", parsed)?);
+        let mib = self.otlp_max_message_mib.or(file.service("otlp_max_message_mib", parsed)?);
+        let ack = file.service("ack", |text| AckArgument::from_str(text, true))?;
+        let within = self.shutdown_timeout.or(file.service("shutdown_timeout", duration)?);
+        Ok(ServiceConfig {
+            grpc: grpc.or_else(|| default(DEFAULT_GRPC, otlp.is_some())).filter(|_| otlp.is_some()),
+            http: http.or_else(|| default(DEFAULT_HTTP, self.stdin.is_none())),
+            admin: self.admin_endpoint.or(file.service("admin_endpoint", parsed)?),
+            stdin: self.stdin.is_some(),
+            ack: self.ack.or(ack).map(Ack::from),
+            message_size_max: mib.unwrap_or(DEFAULT_MESSAGE_MIB).clamp(1, 1024) << 20,
+            shutdown_timeout: within.unwrap_or(DEFAULT_SHUTDOWN),
+            bifrost,
+            otlp,
+        })
     }
 }
 
-fn read_config(path: &Path) -> Result<BifrostConfig, Exit> {
-    let shown = path.display();
-    let refuse = |reason: String| Exit::new(Exit::USAGE, format!("{shown}: {reason}"));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let entry = KafkaEntry::from_json(&text, &|name| std::env::var(name).ok())
-        .map_err(|error| refuse(error.to_string()))?;
-    match entry {
-        KafkaEntry::Enabled(config) => Ok(*config),
-        KafkaEntry::Disabled => {
-            Err(refuse("the plugin entry \"kafka\" is off; set its \"enabled\" to true".into()))
-        }
-        KafkaEntry::Missing => {
-            Err(refuse("\"plugins\" has no entry with \"name\": \"kafka\"; add one".into()))
-        }
-    }
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| format!("{text:?}: {error}"))
 }
 
 /// An embedded broker on Kafka's own port, or on a free one if that is taken.
-async fn start_broker(bifrost: &mut BifrostConfig) -> Result<EmbeddedBroker, Exit> {
+async fn start_broker() -> Result<EmbeddedBroker, Exit> {
     let usual = DEFAULT_LISTEN.parse().expect("a socket address");
-    let broker = match EmbeddedBroker::start(BrokerConfig::default().with_listen([usual])).await {
-        Ok(broker) => broker,
+    match EmbeddedBroker::start(BrokerConfig::default().with_listen([usual])).await {
+        Ok(broker) => Ok(broker),
         Err(error) => {
             tracing::warn!("{usual} cannot be listened on ({error}): taking a free port");
             let started = EmbeddedBroker::start(BrokerConfig::default()).await;
-            started.map_err(|error| Exit::new(Exit::FAILED, error))?
+            started.map_err(|error| Exit::new(Exit::FAILED, error))
         }
-    };
-    bifrost.brokers = broker.bootstrap();
-    bifrost.auto_create_topic = true;
-    bifrost.tls_enabled = false;
-    bifrost.sasl_enabled = false;
-    Ok(broker)
-}
-
-fn announce(service: &Service, bifrost: &BifrostConfig) {
-    let brokers = bifrost.brokers.join(",");
-    tracing::info!("publishing to topic {:?} on {brokers}", bifrost.topic);
-    if let Some(address) = service.http_address() {
-        tracing::info!("receiving traces at http://{address}/v1/bifrost/traces");
     }
 }
 
-fn conclude(summary: &Summary) -> Result<(), Exit> {
+/// Publishes to the embedded broker, which encrypts nothing and knows nobody.
+fn point_at(
+    broker: &EmbeddedBroker,
+    bifrost: Option<&mut BifrostConfig>,
+    otlp: Option<&mut OtlpConfig>,
+) -> Result<(), Exit> {
+    if let Some(bifrost) = bifrost {
+        bifrost.brokers = broker.bootstrap();
+        bifrost.auto_create_topic = true;
+        bifrost.tls_enabled = false;
+        bifrost.sasl_enabled = false;
+    }
+    if let Some(otlp) = otlp {
+        let addresses: Result<Vec<Address>, _> =
+            broker.bootstrap().iter().map(|address| address.parse()).collect();
+        otlp.producer.bootstrap = addresses.map_err(|error| Exit::new(Exit::FAILED, error))?;
+        otlp.producer.tls = None;
+        otlp.producer.sasl = None;
+    }
+    Ok(())
+}
+
+fn announce(service: &Service, bifrost: Option<&BifrostConfig>, otlp: Option<&OtlpConfig>) {
+    if let Some(otlp) = otlp {
+        let brokers: Vec<_> = otlp.producer.bootstrap.iter().map(ToString::to_string).collect();
+        let topics = &otlp.topics;
+        tracing::info!(
+            "publishing OpenTelemetry to topics {:?}, {:?} and {:?} on {}",
+            topics.traces,
+            topics.metrics,
+            topics.logs,
+            brokers.join(",")
+        );
+    }
+    if let Some(address) = service.grpc_address() {
+        tracing::info!("receiving OTLP over gRPC at {address}");
+    }
+    if let (Some(address), Some(_)) = (service.http_address(), otlp) {
+        tracing::info!("receiving OTLP over HTTP at http://{address}/v1/traces, metrics and logs");
+    }
+    if let Some(bifrost) = bifrost {
+        let brokers = bifrost.brokers.join(",");
+        tracing::info!("publishing to topic {:?} on {brokers}", bifrost.topic);
+        if let Some(address) = service.http_address() {
+            tracing::info!("receiving traces at http://{address}/v1/bifrost/traces");
+        }
+    }
+    if let Some(address) = service.admin_address() {
+        tracing::info!("health and metrics at http://{address}/healthz, /readyz and /metrics");
+    }
+}
+
+fn conclude(summary: &Summary, noun: &str) -> Result<(), Exit> {
     let Summary { counts, refused, .. } = summary;
     let lost = counts.failed + counts.pending;
-    let delivered = plural(counts.delivered, "trace");
+    let delivered = plural(counts.delivered, noun);
     let mut account = format!("{delivered} delivered, {lost} not delivered");
     if counts.unknown > 0 {
         account += &format!(" ({} of them may have been written)", counts.unknown);

@@ -1,7 +1,10 @@
 //! The account of an exporter: what came in is filtered, delivered, failed or pending, always.
 //!
-//! One lock, so that every reading balances.
+//! Counted are items: traces, or spans, data points and log records. One lock, so that every reading
+//! balances.
 
+use std::iter::Sum;
+use std::ops::Add;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What became of everything received so far.
@@ -20,6 +23,30 @@ pub struct Counts {
     pub unknown: u64,
     /// On the way.
     pub pending: u64,
+    /// Not taken in for want of room, and its sender was told so. Not among those received.
+    pub refused: u64,
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            filtered: self.filtered + other.filtered,
+            delivered: self.delivered + other.delivered,
+            failed: self.failed + other.failed,
+            unknown: self.unknown + other.unknown,
+            pending: self.pending + other.pending,
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), Add::add)
+    }
 }
 
 /// Keeps the [`Counts`].
@@ -29,28 +56,36 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Something was taken in, and is pending.
-    pub fn on_received(&self) {
+    /// Items were taken in, and are pending.
+    pub fn on_received(&self, items: u64) {
         let mut counts = self.lock();
-        counts.received += 1;
-        counts.pending += 1;
+        counts.received += items;
+        counts.pending += items;
     }
 
-    /// A pending one is left out.
-    pub fn on_filtered(&self) {
-        self.end(|counts| counts.filtered += 1);
+    /// Pending ones were not taken in after all, and their sender is told.
+    pub fn on_refused(&self, items: u64) {
+        self.end(items, |counts| {
+            counts.received = counts.received.saturating_sub(items);
+            counts.refused += items;
+        });
     }
 
-    /// A pending one is in Kafka.
-    pub fn on_delivered(&self) {
-        self.end(|counts| counts.delivered += 1);
+    /// Pending ones are left out.
+    pub fn on_filtered(&self, items: u64) {
+        self.end(items, |counts| counts.filtered += items);
     }
 
-    /// A pending one is not in Kafka; or, if `may_be_written`, perhaps not.
-    pub fn on_failed(&self, may_be_written: bool) {
-        self.end(|counts| {
-            counts.failed += 1;
-            counts.unknown += u64::from(may_be_written);
+    /// Pending ones are in Kafka.
+    pub fn on_delivered(&self, items: u64) {
+        self.end(items, |counts| counts.delivered += items);
+    }
+
+    /// Pending ones are not in Kafka; or, if they `may_be_written`, perhaps not.
+    pub fn on_failed(&self, items: u64, may_be_written: bool) {
+        self.end(items, |counts| {
+            counts.failed += items;
+            counts.unknown += if may_be_written { items } else { 0 };
         });
     }
 
@@ -59,10 +94,10 @@ impl Ledger {
         *self.lock()
     }
 
-    fn end(&self, book: impl FnOnce(&mut Counts)) {
+    fn end(&self, items: u64, book: impl FnOnce(&mut Counts)) {
         let mut counts = self.lock();
-        debug_assert!(counts.pending > 0, "what ends was received");
-        counts.pending = counts.pending.saturating_sub(1);
+        debug_assert!(counts.pending >= items, "what ends was received");
+        counts.pending = counts.pending.saturating_sub(items);
         book(&mut counts);
         debug_assert!(
             counts.received == counts.filtered + counts.delivered + counts.failed + counts.pending
@@ -81,20 +116,29 @@ mod tests {
     #[test]
     fn the_account_balances_after_every_entry() {
         let ledger = Ledger::default();
-        let ends: [fn(&Ledger); 4] = [
-            Ledger::on_filtered,
-            Ledger::on_delivered,
-            |ledger| ledger.on_failed(false),
-            |ledger| ledger.on_failed(true),
+        let ends: [fn(&Ledger); 5] = [
+            |ledger| ledger.on_filtered(1),
+            |ledger| ledger.on_delivered(2),
+            |ledger| ledger.on_failed(1, false),
+            |ledger| ledger.on_failed(3, true),
+            |ledger| ledger.on_refused(4),
         ];
-        (0..6).for_each(|_| ledger.on_received());
+        ledger.on_received(15);
         for end in ends {
             end(&ledger);
             let Counts { received, filtered, delivered, failed, pending, .. } = ledger.counts();
             assert_eq!(received, filtered + delivered + failed + pending);
         }
-        let expected =
-            Counts { received: 6, filtered: 1, delivered: 1, failed: 2, unknown: 1, pending: 2 };
+        let expected = Counts {
+            received: 11,
+            filtered: 1,
+            delivered: 2,
+            failed: 4,
+            unknown: 3,
+            pending: 4,
+            refused: 4,
+        };
         assert_eq!(ledger.counts(), expected);
+        assert_eq!([expected, expected].into_iter().sum::<Counts>().received, 22);
     }
 }

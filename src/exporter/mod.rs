@@ -10,7 +10,7 @@
 //! ledger    received = filtered + delivered + failed + pending, always
 //! ```
 //!
-//! Each exporter is a folder with the same files. `sink` and `ledger` are shared.
+//! Each exporter is a folder. `sink` and `ledger` are shared.
 
 pub mod ledger;
 pub use ledger::{Counts, Ledger};
@@ -20,4 +20,5 @@ pub use sink::{Delivery, Sink};
 
 pub mod bifrost;
 
+#[cfg(feature = "otlp")]
 pub mod otlp;

@@ -4,7 +4,7 @@
 //! told in either case.
 
 use super::ledger::Ledger;
-use crate::producer::{Delivered, Producer, Record, SendError};
+use crate::producer::{Delivered, Producer, ProducerMetrics, Record, SendError};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,36 +21,47 @@ pub struct Sink {
 impl Sink {
     /// A sink into this producer, with an account of its own.
     pub fn new(producer: Producer) -> Self {
-        Self { producer, ledger: Arc::default() }
+        Self::booking(producer, Arc::default())
     }
 
-    /// Hands over a record, waiting for room as long as the producer's `max_block` says. `tell` is
-    /// called with the error if it fails then or later, on the producer's task.
+    /// A sink into this producer that books in an account that it shares with others.
+    pub const fn booking(producer: Producer, ledger: Arc<Ledger>) -> Self {
+        Self { producer, ledger }
+    }
+
+    /// Hands over a record with so many items, waiting for room as long as the producer's
+    /// `max_block` says. `tell` is called with how it ended: here if it is not accepted, otherwise
+    /// later, on the producer's task.
     ///
     /// # Errors
     ///
-    /// `SendError` when the record is not accepted. It is booked as failed.
+    /// `SendError` when the record is not accepted. It is booked as failed; if there is no room for
+    /// it or the producer is closed, as refused.
     ///
     /// Dropping the future before it is ready refuses the record, and books that; dropping the
     /// [`Delivery`] changes nothing.
     pub async fn send(
         &self,
         record: Record<'_>,
-        tell: impl Fn(&SendError) + Send + 'static,
+        items: u64,
+        tell: impl FnOnce(&Result<Delivered, SendError>) + Send + 'static,
     ) -> Result<Delivery, SendError> {
-        self.ledger.on_received();
-        let pending = Pending { ledger: Some(Arc::clone(&self.ledger)) };
+        self.ledger.on_received(items);
+        let mut pending =
+            Pending { ledger: Some(Arc::clone(&self.ledger)), items, accepted: false };
         let mut sending = self.producer.send(record);
         if let Err(error) = sending.accepted().await {
-            tell(&error);
-            pending.end(&Err(error.clone()));
+            let result = Err(error.clone());
+            tell(&result);
+            if !matches!(error, SendError::QueueFull { .. } | SendError::Closed) {
+                pending.end(&result);
+            }
             return Err(error);
         }
+        pending.accepted = true;
         let (end, delivery) = oneshot::channel();
         sending.on_end(move |result| {
-            if let Err(error) = &result {
-                tell(error);
-            }
+            tell(&result);
             pending.end(&result);
             // Nobody has to wait for it.
             let _ = end.send(result);
@@ -63,6 +74,11 @@ impl Sink {
         &self.ledger
     }
 
+    /// The producer's figures.
+    pub fn producer_metrics(&self) -> ProducerMetrics {
+        self.producer.metrics()
+    }
+
     /// Delivers what was accepted for up to `timeout`, and ends the rest.
     pub async fn close(&self, timeout: Duration) {
         self.producer.close(timeout).await;
@@ -72,22 +88,26 @@ impl Sink {
 /// A record that is booked as pending until it ends, however that comes about.
 struct Pending {
     ledger: Option<Arc<Ledger>>,
+    items: u64,
+    accepted: bool,
 }
 
 impl Pending {
     fn end(mut self, result: &Result<Delivered, SendError>) {
         let Some(ledger) = self.ledger.take() else { return };
         match result {
-            Ok(_) => ledger.on_delivered(),
-            Err(error) => ledger.on_failed(error.may_be_written()),
+            Ok(_) => ledger.on_delivered(self.items),
+            Err(error) => ledger.on_failed(self.items, error.may_be_written()),
         }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(ledger) = self.ledger.take() {
-            ledger.on_failed(false);
+        match self.ledger.take() {
+            Some(ledger) if self.accepted => ledger.on_failed(self.items, false),
+            Some(ledger) => ledger.on_refused(self.items),
+            None => {}
         }
     }
 }

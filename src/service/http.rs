@@ -11,100 +11,54 @@
 //!
 //! Every answer is JSON: `accepted`, `delivered` if that was waited for, and `errors`.
 
+use super::body::{self, BodyError, Held, Room};
 use super::intake::{Intake, Receipt, Stopped};
 use crate::exporter::bifrost::ReceiveError;
-use crate::protocol::Codec;
-use crate::protocol::compression::{DecompressError, decompress};
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// Largest body, before and after decompression.
 const BODY_SIZE_MAX: usize = 20 << 20;
 
+/// Memory for all bodies at once.
+const ROOM: usize = 4 * BODY_SIZE_MAX;
+
 /// How long a sender is kept waiting for room before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves until `stopped` says so and the requests that had begun are answered.
-pub(super) async fn serve(
-    listener: TcpListener,
-    intake: Arc<Intake>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let routes = Router::new()
-        .route("/v1/bifrost/traces", post(take_traces))
-        .fallback(async || {
-            problem(StatusCode::NOT_FOUND, "nothing here: POST traces to /v1/bifrost/traces")
-        })
-        .method_not_allowed_fallback(async || {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "traces are sent with POST")
-        })
-        .layer(DefaultBodyLimit::max(BODY_SIZE_MAX))
-        .with_state(intake);
-    let stop = async move {
-        // An error means that the service is gone: stopped, too.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(stop).await {
-        tracing::error!("HTTP is served no longer: {error}");
-    }
-}
-
-async fn take_traces(
-    State(intake): State<Arc<Intake>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return problem(rejection.status(), &too_large_or(&rejection)),
-    };
-    let body = match decoded(&headers, body) {
-        Ok(body) => body,
-        Err(response) => return *response,
-    };
-    respond(&intake.take(&body, PATIENCE, ReceiveError::to_string).await)
-}
-
-fn too_large_or(rejection: &BytesRejection) -> String {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        format!("the body is larger than {BODY_SIZE_MAX} bytes: send fewer traces at once")
-    } else {
-        rejection.body_text()
-    }
-}
-
-/// The body without its `Content-Encoding`.
-fn decoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Box<Response>> {
-    let refuse = |status, text: String| Err(Box::new(problem(status, &text)));
-    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes());
-    match encoding {
-        None | Some(b"identity") => Ok(body),
-        Some(b"gzip") => match decompress(Codec::Gzip, &body, BODY_SIZE_MAX) {
-            Ok(inflated) => Ok(inflated.into()),
-            Err(error @ DecompressError::TooLarge { .. }) => {
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
-            }
-            Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
-        },
-        Some(other) => {
-            let name = String::from_utf8_lossy(other).into_owned();
-            refuse(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!("content encoding {name:?} is not read: use gzip, or none"),
-            )
+/// Adds the path.
+pub(super) fn routes(router: Router, intake: &Arc<Intake>) -> Router {
+    let (intake, room) = (Arc::clone(intake), Room::new(ROOM));
+    let take = move |request: Request| async move {
+        match held(request, &room).await {
+            Ok(held) => respond(&intake.take(&held.bytes, PATIENCE, ReceiveError::to_string).await),
+            Err(error) => refuse(&error),
         }
+    };
+    router.route("/v1/bifrost/traces", post(take))
+}
+
+async fn held(request: Request, room: &Room) -> Result<Held, BodyError> {
+    let (head, body) = request.into_parts();
+    let encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    let held = body::read(body, BODY_SIZE_MAX, room).await?;
+    held.decoded(encoding, BODY_SIZE_MAX, room)
+}
+
+fn refuse(error: &BodyError) -> Response {
+    let status = error.status();
+    let mut response = problem(status, &error.to_string());
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
     }
+    response
 }
 
 fn respond(receipt: &Receipt) -> Response {
@@ -138,12 +92,12 @@ fn respond(receipt: &Receipt) -> Response {
     let mut response =
         (status, [(CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response();
     if status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(RETRY_AFTER, "1".parse().expect("a header value"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
     }
     response
 }
 
-fn problem(status: StatusCode, text: &str) -> Response {
+pub(super) fn problem(status: StatusCode, text: &str) -> Response {
     let answer = json!({ "accepted": 0, "errors": [text] });
     (status, [(CONTENT_TYPE, "application/json")], format!("{answer}\n")).into_response()
 }

@@ -1,24 +1,41 @@
-//! The service: receivers in front of an exporter, until it is told to stop.
+//! The service: receivers in front of exporters, until it is told to stop.
 //!
 //! ```text
-//! http, stdin  bytes of a sender   --intake-->  traces  --exporter-->  Kafka
+//! listener     connections, bounded
+//! body         a request's bytes, bounded
+//! otlp         OpenTelemetry over gRPC and HTTP   --exporter-->  Kafka
+//! http, stdin  Bifrost's traces   --intake-->     --exporter-->  Kafka
+//! admin        health, readiness, metrics
 //! ```
 //!
 //! Decides what listens, when the service ends, and what is said about everything that it took.
 //! Listeners stop first; what they accepted is then delivered within the shutdown's bound.
+
+mod admin;
+use admin::Recorder;
+
+mod body;
 
 mod http;
 
 mod intake;
 pub use intake::Ack;
 
+mod listener;
+
+mod otlp;
+
 mod stdin;
 
 use crate::exporter::Counts;
 use crate::exporter::bifrost::{BifrostConfig, BifrostError, BifrostExporter};
+use crate::exporter::otlp::{OtlpConfig, OtlpError, OtlpExporter};
+use axum::Router;
+use axum::http::StatusCode;
 use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
+use futures_util::future::{FusedFuture, join_all};
 use intake::Intake;
+use otlp::OtlpIntake;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,14 +50,24 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// What a service does.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Where traces are published.
-    pub bifrost: BifrostConfig,
-    /// Where `POST /v1/bifrost/traces` is served; nowhere, if `None`.
+    /// Where Bifrost's traces are published, if they are.
+    pub bifrost: Option<BifrostConfig>,
+    /// Where OpenTelemetry's signals are published, if they are.
+    pub otlp: Option<OtlpConfig>,
+    /// Where OTLP over gRPC is served; nowhere, if `None`.
+    pub grpc: Option<SocketAddr>,
+    /// Where HTTP is served; nowhere, if `None`. The paths are those of the exporters that there
+    /// are.
     pub http: Option<SocketAddr>,
-    /// Whether standard input holds traces, one a line. The service ends with it.
+    /// Where health and metrics are served; nowhere, if `None`.
+    pub admin: Option<SocketAddr>,
+    /// Whether standard input holds Bifrost's traces, one a line. The service ends with it.
     pub stdin: bool,
-    /// When a sender is answered.
-    pub ack: Ack,
+    /// When a sender is answered. Default: for Bifrost when its traces are queued, for
+    /// OpenTelemetry when Kafka has them.
+    pub ack: Option<Ack>,
+    /// Largest message of OTLP, in bytes after decompression.
+    pub message_size_max: usize,
     /// How long accepted traces may take to be delivered when the service is told to stop.
     pub shutdown_timeout: Duration,
 }
@@ -52,6 +79,9 @@ pub enum ServiceError {
     /// The exporter does not start.
     #[error(transparent)]
     Bifrost(#[from] BifrostError),
+    /// The exporter does not start.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -69,7 +99,7 @@ pub enum ServiceError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// What became of the traces.
+    /// What became of everything that was taken in.
     pub counts: Counts,
     /// What standard input held that was no trace. Senders over HTTP are told themselves.
     pub refused: u64,
@@ -85,35 +115,65 @@ impl Summary {
 /// A service that is ready.
 #[derive(Debug)]
 pub struct Service {
-    intake: Arc<Intake>,
-    listener: Option<TcpListener>,
+    bifrost: Option<Arc<Intake>>,
+    otlp: Option<Arc<OtlpIntake>>,
+    grpc: Option<TcpListener>,
+    http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    recorder: Option<Recorder>,
     stdin: bool,
     shutdown_timeout: Duration,
 }
 
 impl Service {
-    /// Starts the exporter, then the listeners: nobody is served before traces can go somewhere.
+    /// Starts the exporters, then the listeners: nobody is served before traces can go somewhere.
     ///
     /// # Errors
     ///
     /// `ServiceError`; see its variants.
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
-        let exporter = BifrostExporter::start(&config.bifrost).await?;
-        let listener = match config.http {
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|cause| ServiceError::Listen { address, cause })?)
+        // Before anything that counts.
+        let recorder = config.admin.and_then(|_| admin::recorder());
+        let bifrost = match &config.bifrost {
+            Some(bifrost) => {
+                let exporter = BifrostExporter::start(bifrost).await?;
+                Some(Arc::new(Intake::new(exporter, config.ack.unwrap_or(Ack::Queue))))
             }
             None => None,
         };
-        let ServiceConfig { ack, stdin, shutdown_timeout, .. } = config;
-        let intake = Arc::new(Intake::new(exporter, ack));
-        Ok(Self { intake, listener, stdin, shutdown_timeout })
+        let otlp = match config.otlp {
+            Some(otlp) => {
+                let exporter = OtlpExporter::start(otlp).await?;
+                let ack = config.ack.unwrap_or(Ack::Broker);
+                Some(Arc::new(OtlpIntake::new(exporter, ack, config.message_size_max)))
+            }
+            None => None,
+        };
+        Ok(Self {
+            bifrost,
+            otlp,
+            grpc: bind(config.grpc).await?,
+            http: bind(config.http).await?,
+            admin: bind(config.admin).await?,
+            recorder,
+            stdin: config.stdin,
+            shutdown_timeout: config.shutdown_timeout,
+        })
+    }
+
+    /// Where gRPC is served, once the system has chosen a port.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        address(self.grpc.as_ref())
     }
 
     /// Where HTTP is served, once the system has chosen a port.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+        address(self.http.as_ref())
+    }
+
+    /// Where health and metrics are served, once the system has chosen a port.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        address(self.admin.as_ref())
     }
 
     /// Serves until `stop` is ready or standard input, if it is read, ends; then delivers what was
@@ -123,20 +183,18 @@ impl Service {
     ///
     /// `Stdin` when standard input breaks. What was accepted before is delivered all the same.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, ServiceError> {
-        let Self { intake, listener, stdin, shutdown_timeout } = self;
+        let (bifrost, otlp) = (self.bifrost.clone(), self.otlp.clone());
+        let (stdin, shutdown_timeout) = (self.stdin, self.shutdown_timeout);
         let (stopping, stopped) = watch::channel(false);
-        let serves = listener.is_some();
-        let serving = async {
-            match listener {
-                Some(listener) => http::serve(listener, Arc::clone(&intake), stopped).await,
-                None => std::future::pending().await,
+        // It may end before anybody asks it to, and is asked again below.
+        let serving = self.serve(&stopped).fuse();
+        tokio::pin!(serving);
+        let reading = async {
+            match &bifrost {
+                Some(intake) if stdin => stdin::read(intake).await,
+                _ => std::future::pending().await,
             }
         };
-        // It may end before anybody asks it to, and is asked again below.
-        let serving = serving.fuse();
-        tokio::pin!(serving);
-        let reading =
-            async { if stdin { stdin::read(&intake).await } else { std::future::pending().await } };
         let ended = tokio::select! {
             () = stop => Ok(0),
             refused = reading => refused,
@@ -144,15 +202,79 @@ impl Service {
         };
         stopping.send_replace(true);
         tokio::select! {
-            () = intake.exporter().close(shutdown_timeout) => {}
-            // Never without the traces that it accepted: they are delivered all the same.
+            () = close(bifrost.as_deref(), otlp.as_deref(), shutdown_timeout) => {}
+            // Never without what it accepted: that is delivered all the same.
             () = async { (&mut serving).await; std::future::pending().await } => {}
         }
-        if serves && !serving.is_terminated() {
-            // Senders that waited for their traces' end are told it now.
-            let _ = timeout(ANSWER_TIME, serving).await;
+        // Every trace has ended by now, so that senders can be answered; those still at work on a
+        // request of theirs have had their time.
+        if !serving.is_terminated() {
+            let _ = timeout(ANSWER_TIME, &mut serving).await;
         }
-        let counts = intake.exporter().ledger().counts();
-        ended.map(|refused| Summary { counts, refused }).map_err(ServiceError::Stdin)
+        let of_bifrost = bifrost.map(|intake| intake.exporter().ledger().counts());
+        let of_otlp = otlp.map(|intake| intake.exporter().counts());
+        let counts = of_bifrost.into_iter().chain(of_otlp).sum();
+        let refused = ended.map_err(ServiceError::Stdin)?;
+        Ok(Summary { counts, refused })
     }
+
+    /// Serves on every listener; for ever, if there is none.
+    async fn serve(self, stopped: &watch::Receiver<bool>) {
+        let mut served = Vec::new();
+        let mut add = |listener: Option<TcpListener>, routes: Router| {
+            served.extend(listener.map(|l| listener::serve(l, routes, stopped.clone())));
+        };
+        if let Some(otlp) = &self.otlp {
+            add(self.grpc, otlp::grpc::routes(otlp));
+        }
+        add(self.http, http_routes(self.bifrost.as_ref(), self.otlp.as_ref()));
+        add(self.admin, admin::routes(self.recorder, self.otlp, stopped.clone()));
+        if served.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        join_all(served).await;
+    }
+}
+
+fn http_routes(bifrost: Option<&Arc<Intake>>, otlp: Option<&Arc<OtlpIntake>>) -> Router {
+    let mut router = Router::new();
+    let mut paths = Vec::new();
+    if let Some(otlp) = otlp {
+        router = otlp::http::routes(router, otlp);
+        paths.push("OTLP to /v1/traces, /v1/metrics or /v1/logs");
+    }
+    if let Some(bifrost) = bifrost {
+        router = http::routes(router, bifrost);
+        paths.push("traces to /v1/bifrost/traces");
+    }
+    let nothing = format!("nothing here: POST {}", paths.join(", or "));
+    router
+        .fallback(async move || http::problem(StatusCode::NOT_FOUND, &nothing))
+        .method_not_allowed_fallback(async || {
+            http::problem(StatusCode::METHOD_NOT_ALLOWED, "traces are sent with POST")
+        })
+}
+
+async fn close(bifrost: Option<&Intake>, otlp: Option<&OtlpIntake>, within: Duration) {
+    let bifrost = async {
+        if let Some(intake) = bifrost {
+            intake.exporter().close(within).await;
+        }
+    };
+    let otlp = async {
+        if let Some(intake) = otlp {
+            intake.exporter().close(within).await;
+        }
+    };
+    tokio::join!(bifrost, otlp);
+}
+
+async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServiceError> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|cause| ServiceError::Listen { address, cause })
+}
+
+fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
 }

@@ -64,6 +64,9 @@ const IMPURE: &[&str] = &[
     "producer/mod.rs",
     "exporter/sink.rs",
     "exporter/bifrost/exporter.rs",
+    "exporter/otlp/exporter.rs",
+    "exporter/otlp/dead_letters.rs",
+    "exporter/otlp/meter.rs",
 ];
 
 fn sources() -> Vec<(String, String)> {

@@ -7,6 +7,7 @@ mod architecture;
 mod faults;
 mod kcat;
 mod lifecycle;
+mod otlp;
 mod producer;
 mod profiles;
 mod program;

@@ -315,7 +315,7 @@ async fn what_cannot_start_says_why_in_one_sentence() {
     }
     let output = run(ottla(&["start"]), "");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("give --config FILE, or --dev"));
+    assert!(text(&output.stderr).contains("give --config FILE, --exporter kafka"));
 }
 
 fn assert_start_fails(name: &str, entry: &str, code: i32, message: &str) {

@@ -21,7 +21,7 @@ const CONSOLE_CONSUMER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/console-consumer.sh");
 
 /// The brokers, or `None`, said aloud, if there are none.
-fn brokers() -> Option<String> {
+pub(crate) fn brokers() -> Option<String> {
     let brokers = std::env::var("OTTLA_TEST_BROKERS").ok().filter(|brokers| !brokers.is_empty());
     if brokers.is_none() {
         assert!(std::env::var_os("OTTLA_REQUIRE_KAFKA").is_none(), "no OTTLA_TEST_BROKERS");
@@ -35,7 +35,7 @@ fn config(brokers: &str) -> ProducerConfig {
 }
 
 /// A name that no earlier run has used.
-fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("ottla-{name}-{:016x}", RandomState::new().hash_one(name))
 }
@@ -67,7 +67,7 @@ async fn output_of(command: Command) -> Vec<u8> {
 type Seen = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, String);
 
 /// Everything in a topic, as kcat reads it, by partition and offset.
-async fn kcat(brokers: &str, topic: &str) -> Vec<Seen> {
+pub(crate) async fn kcat(brokers: &str, topic: &str) -> Vec<Seen> {
     let mut command = Command::new("kcat");
     command.args(["-b", brokers, "-C", "-t", topic, "-o", "beginning", "-e", "-q"]);
     // Sizes come before bytes, so that bytes may be any.

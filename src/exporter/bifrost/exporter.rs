@@ -104,10 +104,16 @@ impl BifrostExporter {
         self.filter.apply(&mut trace);
         let record = encode(&trace);
         let trace_id = trace.trace_id.into_owned();
-        let tell = move |error: &SendError| {
-            tracing::error!("kafka plugin: failed to write trace {trace_id}: {error}");
+        let tell = move |result: &Result<_, SendError>| {
+            if let Err(error) = result {
+                tracing::error!(
+                    "kafka plugin: failed to write trace {}: {error}",
+                    trace_id.escape_debug()
+                );
+            }
         };
-        self.sink.send(Record::to(&self.topic).key(&record.key).value(&record.value), tell).await
+        let record = Record::to(&self.topic).key(&record.key).value(&record.value);
+        self.sink.send(record, 1, tell).await
     }
 
     /// The topic that traces go to.

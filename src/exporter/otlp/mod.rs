@@ -1,18 +1,21 @@
-//! OpenTelemetry signals: OTLP requests in, protobuf or JSON records out.
+//! OpenTelemetry signals: OTLP requests in, records out.
 //!
 //! The life of a request:
 //!
 //! ```text
 //! validate      protobuf bytes are walked in place, and stay what they are
 //! json (in)     JSON text becomes protobuf bytes, as an SDK would have sent them
-//! json (out)    protobuf bytes become JSON text, as the Collector would have written it
+//! route         which topic, and which headers
 //! cut           a request becomes pieces, each a request: by key, by topic, by size
+//! json (out)    protobuf bytes become JSON text, as the Collector would have written it
+//! exporter      pieces become records, and are counted until Kafka has them
 //! response      what the sender is told: all of it, or how much not and why
 //! ```
 //!
-//! All follow the tables of `schema`; no message is ever decoded into a struct. An item whose
+//! All bytes go by the tables of `schema`; no message is ever decoded into a struct. An item whose
 //! ids are wrong is refused alone, and everything else that is malformed refuses its whole request
-//! before anything is sent. All of it is pure.
+//! before anything is sent. All but the exporter and its dead letters is pure. `options` are rotel's,
+//! `config` is what they come to.
 
 mod schema;
 pub use schema::Signal;
@@ -31,6 +34,24 @@ pub mod cut;
 
 pub mod response;
 pub use response::Response;
+
+pub mod status;
+
+pub mod config;
+pub use config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize, PerSignal};
+
+pub mod options;
+pub use options::{OptionError, Origin, OtlpOptions};
+
+mod route;
+pub use route::Metadata;
+
+mod dead_letters;
+
+mod meter;
+
+pub mod exporter;
+pub use exporter::{Encoding, ExportError, OtlpError, OtlpExporter, Request, Taken};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //!
 //! Spec: <https://github.com/open-telemetry/opentelemetry-proto/tree/v1.10.0>.
 
-use crate::exporter::otlp::schema::Signal;
+use crate::exporter::otlp::schema::{Kind, Message, Signal};
 
 /// The data of a metric, by what its points are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +97,23 @@ impl Level {
             Self::Data(kind) => (1, Self::Point(kind)),
             Self::Item(_) | Self::Point(_) => return None,
         })
+    }
+
+    /// Its message in the schema.
+    pub(in crate::exporter::otlp) fn schema(self) -> &'static Message {
+        let (container, number) = match self {
+            Self::Request(signal) => return signal.request(),
+            Self::Resource(signal) => (Self::Request(signal), 1),
+            Self::Scope(signal) => (Self::Resource(signal), 2),
+            Self::Item(signal) => (Self::Scope(signal), 2),
+            Self::Metric(_) => return Self::Item(Signal::Metrics).schema(),
+            Self::Data(kind) => (Self::Metric(kind), kind.field()),
+            Self::Point(kind) => (Self::Data(kind), 1),
+        };
+        match container.schema().field(number).map(|field| field.kind) {
+            Some(Kind::Message(message)) => message,
+            _ => unreachable!("what a level is cut into is a message"),
+        }
     }
 
     /// The field that holds an item's or a data point's attributes.

@@ -20,8 +20,8 @@ use crate::exporter::otlp::schema::Signal;
 /// Bytes of a reported name that are kept.
 const NAME_SIZE_MAX: usize = 128;
 
-/// Bytes that the marker of a shortened item adds in protobuf, at most.
-const MARKER_ROOM: usize = 32;
+/// Bytes that the marker of a shortened item adds in either format, at most.
+const MARKER_ROOM: usize = 80;
 
 /// How closely is searched for the least that must go, where sizes are those of JSON.
 const SEARCH_PARTS: usize = 4_096;

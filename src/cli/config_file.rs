@@ -1,0 +1,181 @@
+//! Configuration files: Bifrost's `config.json`, or ottla's own TOML.
+//!
+//! Decides which of the two a file is (by its name), and the names in TOML: those of the flags with
+//! `_`, options of the Kafka exporter in a table of their own.
+//!
+//! ```toml
+//! otlp_grpc_endpoint = "0.0.0.0:4317"
+//! ack = "broker"
+//!
+//! [kafka_exporter]
+//! brokers = ["kafka-1:9092", "kafka-2:9092"]
+//! linger_ms = 5
+//! sasl_password = "env.KAFKA_PASSWORD"
+//!
+//! [kafka_exporter.properties]
+//! "enable.idempotence" = true
+//! ```
+
+use super::Exit;
+use crate::exporter::bifrost::{BifrostConfig, KafkaEntry};
+use crate::exporter::otlp::{Origin, OtlpOptions};
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// What a file may say of the service, by its flag's name.
+const OF_SERVICE: [&str; 7] = [
+    "exporter",
+    "otlp_grpc_endpoint",
+    "otlp_http_endpoint",
+    "otlp_max_message_mib",
+    "admin_endpoint",
+    "ack",
+    "shutdown_timeout",
+];
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct ConfigFile {
+    pub(super) bifrost: Option<BifrostConfig>,
+    pub(super) otlp: Option<OtlpOptions>,
+    service: BTreeMap<String, String>,
+}
+
+impl ConfigFile {
+    pub(super) fn read(path: &Path) -> Result<Self, Exit> {
+        let shown = path.display();
+        let refuse = |reason: String| Exit::new(Exit::USAGE, format!("{shown}: {reason}"));
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        let file = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Self::from_toml(&text),
+            _ => Self::from_bifrost(&text),
+        };
+        file.map_err(refuse)
+    }
+
+    fn from_bifrost(text: &str) -> Result<Self, String> {
+        let entry = KafkaEntry::from_json(text, &|name| std::env::var(name).ok());
+        match entry.map_err(|error| error.to_string())? {
+            KafkaEntry::Enabled(config) => Ok(Self { bifrost: Some(*config), ..Self::default() }),
+            KafkaEntry::Disabled => {
+                Err("the plugin entry \"kafka\" is off; set its \"enabled\" to true".into())
+            }
+            KafkaEntry::Missing => {
+                Err("\"plugins\" has no entry with \"name\": \"kafka\"; add one".into())
+            }
+        }
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        // The parser's words show the line.
+        let table: Table = text.parse().map_err(|error| format!("not TOML: {error}"))?;
+        let mut file = Self::default();
+        for (name, value) in table {
+            match value {
+                Value::Table(table) if name == "kafka_exporter" => {
+                    file.otlp = Some(options(table)?);
+                }
+                value if OF_SERVICE.contains(&&*name) => {
+                    let text = scalar(&name, &value)?;
+                    file.service.insert(name, text);
+                }
+                _ => {
+                    let known = OF_SERVICE.join(", ");
+                    return Err(format!("{name}: not known: use {known} or [kafka_exporter]"));
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// What it says under this name, as `read` reads it.
+    pub(super) fn service<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Exit> {
+        let text = self.service.get(name);
+        text.map(|text| read(text))
+            .transpose()
+            .map_err(|fault| Exit::new(Exit::USAGE, format!("{name} in the file: {fault}")))
+    }
+}
+
+fn options(table: Table) -> Result<OtlpOptions, String> {
+    let mut options = OtlpOptions::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(properties) if name == "properties" => {
+                for (name, value) in properties {
+                    let path = format!("kafka_exporter.properties.{name:?}");
+                    options.set_property(&name, &scalar(&path, &value)?, Origin::File);
+                }
+            }
+            value => {
+                let text = scalar(&format!("kafka_exporter.{name}"), &value)?;
+                let set = options.set(&name, &text, Origin::File);
+                set.map_err(|error| format!("kafka_exporter: {error}"))?;
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// A value as a flag would have it; lists are separated by commas there.
+fn scalar(path: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Boolean(flag) => Ok(flag.to_string()),
+        Value::Array(values) => {
+            let texts: Result<Vec<_>, _> = values.iter().map(|value| scalar(path, value)).collect();
+            Ok(texts?.join(","))
+        }
+        _ => Err(format!("{path}: write a text, a number, true, false, or a list of those")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_names_options_as_flags_do_with_underscores() {
+        let file = ConfigFile::from_toml(
+            r#"
+            otlp_grpc_endpoint = "127.0.0.1:0"
+            [kafka_exporter]
+            brokers = ["a:1", "b:2"]
+            linger_ms = 25
+            partition_logs_by_trace_id = true
+            request_timeout = "20s"
+            [kafka_exporter.properties]
+            "enable.idempotence" = true
+            "#,
+        )
+        .unwrap();
+        assert_eq!(file.service["otlp_grpc_endpoint"], "127.0.0.1:0");
+        let (config, _) = file.otlp.unwrap().into_config(&|_| None).unwrap();
+        assert_eq!(config.producer.bootstrap.len(), 2);
+        assert_eq!(config.producer.linger.as_millis(), 25);
+        assert_eq!(config.producer.request_timeout.as_secs(), 20);
+        assert!(config.producer.idempotence);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_named() {
+        let error = |text| ConfigFile::from_toml(text).unwrap_err();
+        assert_eq!(
+            error("[kafka_exporter]\nlinger = 5"),
+            "kafka_exporter: no such option: \"linger\": did you mean \"linger-ms\"?"
+        );
+        assert!(
+            error("otlp = 1").starts_with("otlp: not known: use exporter, otlp_grpc_endpoint,")
+        );
+        assert!(
+            error("[kafka_exporter]\nlinger_ms = 1.5").contains("kafka_exporter.linger_ms: write")
+        );
+        assert!(error("a = ").contains("line 1"));
+    }
+}

@@ -1,0 +1,112 @@
+//! OpenTelemetry's requests: from a body to an answer, whatever brought it.
+//!
+//! Decides when a sender may forget a request ([`Ack`]), and what it is told: all of it, all but some
+//! items that will never be taken (partial success), or to send it again.
+
+pub(super) mod grpc;
+
+pub(super) mod http;
+
+use super::body::Room;
+use super::intake::Ack;
+use crate::exporter::otlp::{ExportError, OtlpExporter, Request, Response, Taken};
+use crate::producer::{DeliveryError, SendError};
+use std::time::Duration;
+
+/// Memory for all bodies of requests at once.
+const ROOM: usize = 48 << 20;
+
+/// How long a sender is kept waiting for room before it is sent away.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// When a sender that was sent away should come back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct OtlpIntake {
+    exporter: OtlpExporter,
+    ack: Ack,
+    /// Largest message, after decompression.
+    message_size_max: usize,
+    room: Room,
+}
+
+/// Why a request was not taken.
+#[derive(Debug)]
+struct Refusal {
+    kind: RefusalKind,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RefusalKind {
+    /// It will never be taken.
+    Invalid,
+    /// There is no room at the moment.
+    Full,
+    /// It was not delivered, or the service is stopping.
+    Unavailable,
+}
+
+impl OtlpIntake {
+    pub(super) fn new(exporter: OtlpExporter, ack: Ack, message_size_max: usize) -> Self {
+        Self { exporter, ack, message_size_max, room: Room::new(ROOM.max(2 * message_size_max)) }
+    }
+
+    pub(super) const fn exporter(&self) -> &OtlpExporter {
+        &self.exporter
+    }
+
+    async fn take(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+        let taken = self.exporter.export(request, PATIENCE).await;
+        let mut taken = taken.map_err(Refusal::from)?;
+        let mut response = Response::new(request.signal, taken.refused.as_ref());
+        add(&mut response, taken.dropped, taken.dropped_because.take());
+        if self.ack == Ack::Broker {
+            await_deliveries(taken, &mut response).await?;
+        }
+        Ok(response)
+    }
+}
+
+/// Waits until Kafka has everything. What it refuses for good is part of the answer; anything else
+/// makes the sender send the request again.
+async fn await_deliveries(taken: Taken, response: &mut Response) -> Result<(), Refusal> {
+    let mut undelivered = None;
+    for (items, delivery) in taken.deliveries {
+        match delivery.await {
+            Ok(_) => {}
+            Err(error @ SendError::Delivery(DeliveryError::Rejected { .. })) => {
+                add(response, items, Some(error.to_string()));
+            }
+            Err(error) => {
+                undelivered.get_or_insert(error);
+            }
+        }
+    }
+    match undelivered {
+        None => Ok(()),
+        Some(error) => Err(Refusal { kind: RefusalKind::Unavailable, message: error.to_string() }),
+    }
+}
+
+fn add(response: &mut Response, rejected: u64, message: Option<String>) {
+    response.rejected += rejected;
+    if let Some(message) = message {
+        if !response.message.is_empty() {
+            response.message += "; ";
+        }
+        response.message += &message;
+    }
+}
+
+impl From<ExportError> for Refusal {
+    fn from(error: ExportError) -> Self {
+        let kind = match &error {
+            ExportError::Full => RefusalKind::Full,
+            ExportError::Closed => RefusalKind::Unavailable,
+            _ => RefusalKind::Invalid,
+        };
+        Self { kind, message: error.to_string() }
+    }
+}
