@@ -14,7 +14,8 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use ottla::broker::{AcceptedRecord, BrokerConfig, EmbeddedBroker, ProduceFault};
-use ottla::protocol::ErrorCode;
+use ottla::protocol::compression::Compressor;
+use ottla::protocol::{Codec, ErrorCode};
 use prost::Message;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -361,6 +362,58 @@ async fn large_requests_are_split_and_large_items_shortened_or_put_aside() {
         assert!(log.contains("22 items delivered, 0 not delivered"), "{log}");
         let _ = std::fs::remove_file(letters);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_record_holds_goes_to_a_topic_that_takes_more_or_is_a_partial_success() {
+    let broker = broker().await;
+    let limit = "--kafka-exporter-max-message-bytes=5000";
+    let large = || traces(vec![span(1, "small"), span(2, &"x".repeat(9000))]);
+    let letters =
+        ["--kafka-exporter-oversize=dead-letter", "--kafka-exporter-dead-letter-topic=large"];
+    let service = Service::start(&broker, &[limit, letters[0], letters[1]]);
+    let mut client = TraceServiceClient::new(service.channel().await);
+    let answer = client.export(large()).await.unwrap().into_inner();
+    assert_eq!(answer.partial_success, None);
+    let [letter] = &broker.accepted("large")[..] else { panic!() };
+    let letter = ExportTraceServiceRequest::decode(value(letter)).unwrap();
+    assert_eq!(letter, traces(vec![span(2, &"x".repeat(9000))]));
+    drop(service);
+
+    let service = Service::start(&broker, &[limit, "--kafka-exporter-oversize=drop"]);
+    let mut client = TraceServiceClient::new(service.channel().await);
+    let answer = client.export(large()).await.unwrap().into_inner();
+    let partial = answer.partial_success.unwrap();
+    assert_eq!(partial.rejected_spans, 1);
+    assert!(partial.error_message.contains("of 90"), "{partial:?}");
+    assert!(partial.error_message.contains("raise max-message-bytes"), "{partial:?}");
+    assert_eq!(service.ledger("traces"), (2, [0, 1, 1, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_keyed_by_their_resource_and_read_in_either_compression() {
+    let broker = broker().await;
+    let service =
+        Service::start(&broker, &["--kafka-exporter-partition-metrics-by-resource-attributes"]);
+    let json = br#"{"resourceMetrics":[
+        {"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"a"}}]},
+         "scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asDouble":"NaN"}]}}]}]},
+        {"scopeMetrics":[{"metrics":[{"name":"n","sum":{"dataPoints":[{"asInt":"7"}]}}]}]}]}"#;
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let body = Compressor::new(codec.into()).compress(json).unwrap();
+        let headers =
+            format!("Content-Type: application/json\r\nContent-Encoding: {}\r\n", codec.name());
+        let (status, _, body) = service.post("/v1/metrics", &headers, &body);
+        assert_eq!(status, 200, "{}", text(&body));
+    }
+    let records = broker.accepted("otlp_metrics");
+    let mut keys: Vec<_> = records.iter().map(|record| record.key.clone().unwrap()).collect();
+    keys.sort();
+    keys.dedup();
+    // As the Collector's pdatautil.MapHash has them.
+    assert_eq!(keys[0], [0; 16][..]);
+    assert_eq!(keys[1], 0x13c6_781e_1075_2709_d91a_9cfd_c6c9_b1dc_u128.to_be_bytes()[..]);
+    assert_eq!((records.len(), keys.len()), (4, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

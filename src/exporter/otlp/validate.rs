@@ -1,7 +1,7 @@
 //! Protobuf requests, checked where they lie.
 //!
 //! Decides whether bytes are the request they should be: every known field has its own wire type,
-//! strings are UTF-8, lengths fit, messages nest no deeper than [`DEPTH_MAX`]. Unknown fields are
+//! strings are UTF-8, lengths fit, messages nest no deeper than 100. Unknown fields are
 //! passed over, and kept. One such fault refuses the request. An id of a wrong length refuses its
 //! span, data point or log record only: the Collector would refuse the whole record for it, and
 //! OTLP has partial success for this.

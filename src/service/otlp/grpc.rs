@@ -11,7 +11,7 @@
 use super::{COME_BACK, OtlpIntake, Refusal, RefusalKind};
 use crate::exporter::otlp::{Encoding, Request as Otlp, Signal, status};
 use crate::protocol::compression::DecompressError;
-use crate::service::body::{self, BodyError, Held};
+use crate::service::body::{self, BodyError, Held, Room};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -71,7 +71,7 @@ async fn call(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, told).into_response();
     }
     let taken = async {
-        let message = message(intake, &head.headers, body).await?;
+        let message = message(&head.headers, body, intake.message_size_max, &intake.room).await?;
         let pairs = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let body = message.bytes.clone();
         let encoding = Encoding::Protobuf;
@@ -85,10 +85,14 @@ async fn call(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
     }
 }
 
-/// The one message of a unary call.
-async fn message(intake: &OtlpIntake, headers: &HeaderMap, body: Body) -> Result<Held, Failure> {
-    let max = intake.message_size_max;
-    let held = body::read(body, PREFIX_SIZE + max, &intake.room).await?;
+/// The one message of a unary call, of at most `max` bytes.
+async fn message(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    room: &Room,
+) -> Result<Held, Failure> {
+    let held = body::read(body, PREFIX_SIZE + max, room).await?;
     let Some((prefix, rest)) = held.bytes.split_first_chunk::<PREFIX_SIZE>() else {
         return Err(Failure::new(status::INVALID_ARGUMENT, "the call has no message"));
     };
@@ -100,7 +104,7 @@ async fn message(intake: &OtlpIntake, headers: &HeaderMap, body: Body) -> Result
     let message = held.without(PREFIX_SIZE);
     match (compressed, headers.get(GRPC_ENCODING)) {
         (0, _) => Ok(message),
-        (1, Some(encoding)) => Ok(message.decoded(Some(encoding.as_bytes()), max, &intake.room)?),
+        (1, Some(encoding)) => Ok(message.decoded(Some(encoding.as_bytes()), max, room)?),
         _ => {
             let told = "a compressed message names its encoding in grpc-encoding";
             Err(Failure::new(status::INVALID_ARGUMENT, told))
@@ -194,10 +198,56 @@ fn percent_encoded(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Codec;
+    use crate::protocol::compression::Compressor;
 
     #[test]
     fn messages_are_printable_ascii() {
         assert_eq!(percent_encoded("100 % of \u{fc}\n"), "100 %25 of %C3%BC%0A");
+    }
+
+    async fn read(encoding: Option<&'static str>, framed: &[u8]) -> Result<Bytes, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(encoding) = encoding {
+            headers.insert(GRPC_ENCODING, HeaderValue::from_static(encoding));
+        }
+        let body = Body::from(framed.to_vec());
+        message(&headers, body, 1000, &Room::new(1 << 20)).await.map(|held| held.bytes)
+    }
+
+    fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[flag], &size[..], message].concat()
+    }
+
+    #[tokio::test]
+    async fn a_message_is_read_plain_or_in_the_encoding_that_it_names() {
+        let text = "a message, ".repeat(50);
+        let text = text.as_bytes();
+        assert_eq!(read(None, &framed(0, text)).await.unwrap(), text);
+        assert_eq!(read(Some("gzip"), &framed(0, text)).await.unwrap(), text);
+        for (name, codec) in [("gzip", Codec::Gzip), ("zstd", Codec::Zstd)] {
+            let compressed = Compressor::new(codec.into()).compress(text).unwrap();
+            let message = framed(1, &compressed);
+            assert_eq!(read(Some(name), &message).await.unwrap(), text, "{name}");
+            assert_eq!(read(None, &message).await.unwrap_err().code, status::INVALID_ARGUMENT);
+            let bomb = Compressor::new(codec.into()).compress(&[0; 2000]).unwrap();
+            let error = read(Some(name), &framed(1, &bomb)).await.unwrap_err();
+            assert_eq!(error.code, status::RESOURCE_EXHAUSTED, "{name}");
+        }
+        let error = read(Some("br"), &framed(1, text)).await.unwrap_err();
+        assert_eq!(error.code, status::UNIMPLEMENTED);
+    }
+
+    #[tokio::test]
+    async fn a_call_has_one_message_of_the_size_that_it_says() {
+        for wrong in [&b""[..], &[0, 0, 0], &framed(0, b"text")[..7], &framed(2, b"text")] {
+            assert_eq!(read(None, wrong).await.unwrap_err().code, status::INVALID_ARGUMENT);
+        }
+        let two = [framed(0, b"one"), framed(0, b"two")].concat();
+        assert_eq!(read(None, &two).await.unwrap_err().code, status::INVALID_ARGUMENT);
+        let large = read(None, &framed(0, &[0; 1001])).await.unwrap_err();
+        assert_eq!((large.code, large.comes_back), (status::RESOURCE_EXHAUSTED, false));
     }
 
     #[test]
