@@ -22,3 +22,15 @@ pub mod bifrost;
 
 #[cfg(feature = "otlp")]
 pub mod otlp;
+
+/// Whether an exporter starts without an answer from Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Probe {
+    /// It does not: what is wrong is known at once.
+    #[default]
+    Require,
+    /// It does, with a warning: records wait in the buffer until a broker answers.
+    Warn,
+    /// Nobody is asked.
+    Off,
+}

@@ -548,6 +548,22 @@ fn the_documentations_commands_run_up_to_the_brokers() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_probe_it_starts_before_kafka_does() {
+    let broker = broker().await;
+    let brokers = broker.bootstrap().join(",");
+    broker.shutdown().await;
+    let service = Service::start_at(&brokers, &["--kafka-exporter-probe=warn", "--ack=queue"]);
+    let mut client = TraceServiceClient::new(service.channel().await);
+    client.export(traces(vec![span(1, "early")])).await.unwrap();
+    let listen = brokers.parse().unwrap();
+    let broker =
+        EmbeddedBroker::start(BrokerConfig::default().with_listen([listen])).await.unwrap();
+    let (code, log) = service.terminate();
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(broker.accepted("otlp_traces").len(), 1);
+}
+
 #[test]
 fn options_that_do_not_go_together_are_one_sentence() {
     let mut command = ottla(&["start", "--kafka-exporter-acks", "one"]);

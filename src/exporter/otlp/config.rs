@@ -5,6 +5,7 @@
 
 use super::cut::By;
 use super::schema::Signal;
+use crate::exporter::Probe;
 use crate::producer::ProducerConfig;
 use std::path::PathBuf;
 
@@ -37,6 +38,8 @@ pub struct OtlpConfig {
     pub content_type_header: bool,
     /// What becomes of an item that no record can hold.
     pub oversize: Oversize,
+    /// Whether the exporter starts without an answer from Kafka.
+    pub probe: Probe,
 }
 
 impl OtlpConfig {
@@ -58,6 +61,7 @@ impl OtlpConfig {
             headers_from_metadata: Vec::new(),
             content_type_header: false,
             oversize: Oversize::default(),
+            probe: Probe::Require,
         }
     }
 }

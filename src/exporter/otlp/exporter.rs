@@ -15,6 +15,7 @@ use super::meter::Meter;
 use super::route::{Metadata, Route};
 use super::schema::Signal;
 use super::validate::validate;
+use crate::exporter::Probe;
 use crate::exporter::ledger::{Counts, Ledger};
 use crate::exporter::sink::{Delivery, Sink};
 use crate::producer::{
@@ -102,6 +103,9 @@ pub struct Taken {
     pub dropped: u64,
     /// What is to be said of the first of those.
     pub dropped_because: Option<String>,
+    /// Why records behind the first were not accepted, if they were not: `Full` or `Closed`. The
+    /// sender is to be told so, although it will then send again what was accepted.
+    pub stopped: Option<ExportError>,
     /// The ends of the request's records, and how many items each has.
     pub deliveries: Vec<(u64, Delivery)>,
 }
@@ -154,14 +158,21 @@ pub enum OtlpError {
 }
 
 impl OtlpExporter {
-    /// Asks the brokers who they are, and starts. Needs a Tokio runtime.
+    /// Asks the brokers who they are, as `probe` says, and starts. Needs a Tokio runtime.
     ///
     /// # Errors
     ///
     /// `OtlpError`; see its variants.
     pub async fn start(config: OtlpConfig) -> Result<Self, OtlpError> {
-        let connected = Admin::connect(&config.producer).await;
-        drop(connected.map_err(OtlpError::Connect)?);
+        if config.probe != Probe::Off
+            && let Err(error) = Admin::connect(&config.producer).await
+        {
+            let error = OtlpError::Connect(error);
+            match config.probe {
+                Probe::Warn => tracing::warn!("{error}; it is tried again for every record"),
+                _ => return Err(error),
+            }
+        }
         let mut producer_config = config.producer.clone();
         // Once a request's first record is in, the others wait for their room: half a request
         // cannot be given back.
@@ -316,6 +327,9 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn cut(&mut self, cut: &Cut) -> Result<(), ExportError> {
         for piece in cut.pieces() {
+            if self.taken.stopped.is_some() {
+                return Ok(());
+            }
             match self.exporter.config.format {
                 Format::Protobuf => self.record(&piece, piece.key, &piece.value).await?,
                 Format::Json => self.as_json(&piece).await?,
@@ -339,6 +353,9 @@ impl Sending<'_> {
             Err(error) => return self.stop(ExportError::Cut(error), piece.items),
         };
         for part in cut.pieces() {
+            if self.taken.stopped.is_some() {
+                return Ok(());
+            }
             text.clear();
             json::write(self.signal, &part.value, &mut text);
             let part = Piece { topic: piece.topic, ..part };
@@ -386,13 +403,16 @@ impl Sending<'_> {
         }
     }
 
-    /// Ends the request with an error if nothing of it is on its way; otherwise goes on without
-    /// these items.
+    /// Ends the request with an error if nothing of it is on its way. Otherwise it goes on without
+    /// these items, unless there is no room for others either.
     fn stop(&mut self, error: ExportError, items: u32) -> Result<(), ExportError> {
         if self.taken.deliveries.is_empty() {
             return Err(error);
         }
-        self.drop_items(u64::from(items), || error.to_string());
+        match error {
+            ExportError::Full | ExportError::Closed => self.taken.stopped = Some(error),
+            error => self.drop_items(u64::from(items), || error.to_string()),
+        }
         Ok(())
     }
 

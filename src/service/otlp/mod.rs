@@ -60,6 +60,9 @@ impl OtlpIntake {
     async fn take(&self, request: &Request<'_>) -> Result<Response, Refusal> {
         let taken = self.exporter.export(request, PATIENCE).await;
         let mut taken = taken.map_err(Refusal::from)?;
+        if let Some(stopped) = taken.stopped.take() {
+            return Err(stopped.into());
+        }
         let mut response = Response::new(request.signal, taken.refused.as_ref());
         add(&mut response, taken.dropped, taken.dropped_because.take());
         if self.ack == Ack::Broker {

@@ -18,6 +18,7 @@ mod tests;
 
 use super::config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize};
 use super::schema::Signal;
+use crate::exporter::Probe;
 use crate::producer::{Properties, PropertyError, PropertyNote};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -170,6 +171,12 @@ impl OtlpOptions {
             self.list("headers-from-metadata").map(|name| name.to_ascii_lowercase()).collect();
         config.content_type_header = self.switch("content-type-header")?;
         config.oversize = self.oversize()?;
+        config.probe = match &*self.word("probe") {
+            "require" => Probe::Require,
+            "warn" => Probe::Warn,
+            "off" => Probe::Off,
+            _ => return Err(self.invalid("probe", "write require, warn or off")),
+        };
         Ok((config, notes))
     }
 

@@ -185,4 +185,5 @@ pub const OPTIONS: &[OptionRow] = &[
     row("oversize", "truncate", Text, "An item that is too large: truncate, dead-letter or drop"),
     row("dead-letter-topic", "", Text, "Where items go that are too large even then"),
     row("dead-letter-file", "", Text, "The same as a file, OTLP/JSON, a request a line"),
+    row("probe", "require", Text, "Whether Kafka must answer at start: require, warn or off"),
 ];
