@@ -1,17 +1,24 @@
 //! `ottla tail`: a topic read back, decoded.
+//!
+//! Decides how a record is shown, and when a topic has been read to its end.
 
 use super::connection::Connection;
 use super::reader::{Read, TopicReader};
 use super::terminal::{Style, harmless};
 use super::{Exit, asked_to_stop, waterfall};
+use crate::exporter::otlp::json::from_protobuf;
+use crate::exporter::otlp::{Signal, validate};
 use crate::producer::topic_name_fault;
+use crate::protocol::record::ConsumedRecord;
 use clap::{Args, ValueEnum};
-use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 /// How long a fetch waits for news while following.
 const FOLLOW_WAIT: Duration = Duration::from_millis(500);
+
+/// Fetches one after the other that may bring nothing, before the end that a broker names.
+const EMPTY_READS_MAX: u32 = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Tail {
@@ -45,7 +52,7 @@ fn last(text: &str) -> Result<Last, String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Traces as a waterfall, anything else as key and value.
+    /// LLM traces as a waterfall, OpenTelemetry as JSON, anything else as key and value.
     Auto,
     /// Keys and values as they are, separated by a tab.
     Raw,
@@ -62,9 +69,16 @@ impl Tail {
         let config = self.connection.config()?;
         let mut reader = TopicReader::open(&config, &self.topic, self.last.0).await?;
         let reading = async {
+            let mut empty_reads = 0;
             loop {
-                let wait = if self.follow { FOLLOW_WAIT } else { Duration::ZERO };
+                let wait =
+                    if self.follow || empty_reads > 0 { FOLLOW_WAIT } else { Duration::ZERO };
                 let records = reader.read(wait).await?;
+                empty_reads = if records.is_empty() { empty_reads + 1 } else { 0 };
+                if !self.follow && empty_reads > EMPTY_READS_MAX {
+                    let told = "the broker says that there is more, and returns nothing";
+                    return Err(Exit::new(Exit::FAILED, told));
+                }
                 if !self.show(&records)? || !self.follow && reader.is_at_end() {
                     return Ok(());
                 }
@@ -107,7 +121,7 @@ impl Tail {
                 shown.push('\n');
                 match waterfall::render(value, style) {
                     Some(waterfall) => shown += &waterfall,
-                    None => shown += &plain(record.key.as_deref(), record.value.as_deref()),
+                    None => shown += &plain(record),
                 }
                 text.extend_from_slice(shown.as_bytes());
             }
@@ -116,16 +130,33 @@ impl Tail {
     }
 }
 
-fn plain(key: Option<&[u8]>, value: Option<&[u8]>) -> String {
-    let show = |bytes: Option<&[u8]>| match bytes {
+fn plain(record: &ConsumedRecord) -> String {
+    let key = match record.key.as_deref() {
         None => "null".to_owned(),
-        Some(bytes) => match std::str::from_utf8(bytes) {
+        Some(key) => match std::str::from_utf8(key) {
             Ok(text) => harmless(text),
-            Err(_) => format!("{} bytes", bytes.len()),
+            Err(_) => key.iter().map(|byte| format!("{byte:02x}")).collect(),
         },
     };
-    let mut shown = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(shown, "key {}\n{}", show(key), show(value));
-    shown
+    let value = match record.value.as_deref() {
+        None => "null".to_owned(),
+        Some(value) => match (std::str::from_utf8(value), otlp(value)) {
+            (_, Some(json)) => harmless(&json),
+            (Ok(text), _) => harmless(text),
+            (Err(_), _) => format!("{} bytes", value.len()),
+        },
+    };
+    format!("key {key}\n{value}\n")
+}
+
+/// A request of OpenTelemetry as JSON, if these bytes are one. Nothing says which signal it is, but
+/// hardly any request is a request of another, too.
+fn otlp(value: &[u8]) -> Option<String> {
+    let mut json = Vec::new();
+    let request = Signal::ALL.into_iter().find_map(|signal| {
+        let valid = validate(signal, value).ok()?;
+        (valid.items() > 0 && valid.refused().is_none()).then_some(valid)
+    })?;
+    from_protobuf(&request, &mut json);
+    String::from_utf8(json).ok()
 }

@@ -180,6 +180,11 @@ async fn a_request_by_grpc_is_in_its_topic_byte_for_byte_when_it_is_answered() {
     client.export(request.clone()).await.unwrap();
     assert_eq!(value(&broker.accepted("otlp_logs")[0]), request.encode_to_vec());
 
+    let mut tail = ottla(&["tail", "otlp_traces", "--brokers", &broker.bootstrap().join(",")]);
+    let shown = tokio::task::spawn_blocking(move || tail.output().unwrap()).await.unwrap();
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("key null\n{\"resourceSpans\":[{\"resource\""), "{shown}");
+
     let metrics = service.metrics();
     for line in [
         "ottla_receiver_accepted_items{signal=\"traces\"} 2",
