@@ -7,7 +7,9 @@
 mod memory;
 pub use memory::count_memory_with;
 
-use crate::exporter::bifrost::{BifrostConfig, Filter, FilterMode, KafkaEntry, PluginSpanFilter};
+use crate::exporter::bifrost::{
+    BifrostConfig, ContentLogging, Filter, FilterMode, KafkaEntry, PluginSpanFilter,
+};
 use crate::exporter::bifrost::{encode, traces};
 use crate::exporter::otlp::cut::{self, By, Limits, Otherwise, Outcome, Plan};
 use crate::exporter::otlp::{Signal, json, validate};
@@ -261,7 +263,7 @@ pub fn scram(data: &[u8]) {
 pub fn bifrost_traces(data: &[u8]) {
     let mut config = BifrostConfig::new(["localhost:9092"], "t");
     let keep_all = Filter::new(&config);
-    config.disable_content_logging = true;
+    config.content_logging = ContentLogging::Strict;
     config.request_headers = vec!["x-*".to_owned()];
     let plugins = vec!["logging".to_owned()];
     config.plugin_span_filter = Some(PluginSpanFilter { mode: FilterMode::Exclude, plugins });

@@ -55,10 +55,12 @@ pub struct BifrostConfig {
     pub flush_interval: Duration,
     /// Whether a missing topic is created at start, which needs the right to. Default: false.
     pub auto_create_topic: bool,
-    /// Whether prompts and answers are left out. Default: false.
-    pub disable_content_logging: bool,
+    /// What becomes of prompts, answers and other message content. Default: it is published.
+    /// Bifrost's `disable_content_logging` is [`ContentLogging::Seed`].
+    pub content_logging: ContentLogging,
     /// Which request headers are published: names, prefixes such as `x-custom-*`, or `*`, in any
-    /// case. Values of credentials are redacted. Default: none.
+    /// case. Values of credentials are redacted, unless they are asked for by their very names.
+    /// Default: none.
     pub request_headers: Vec<String>,
     /// Which plugins' spans are published. Default: all.
     pub plugin_span_filter: Option<PluginSpanFilter>,
@@ -81,7 +83,7 @@ impl BifrostConfig {
             batch_size: 100,
             flush_interval: Duration::from_secs(1),
             auto_create_topic: false,
-            disable_content_logging: false,
+            content_logging: ContentLogging::Keep,
             request_headers: Vec::new(),
             plugin_span_filter: None,
         }
@@ -176,6 +178,41 @@ pub struct SaslConfig {
     pub password: Secret,
 }
 
+/// What becomes of message content.
+///
+/// A trace that Bifrost marked with `bifrost.content_logging.disabled` is never kept: it is
+/// published as by `Seed`, and where `Hash` is set as by `Strict`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentLogging {
+    /// It is published.
+    #[default]
+    Keep,
+    /// Attributes named `gen_ai.input.*` and `gen_ai.output.*` are left out, as by Bifrost's own
+    /// connector. Tools, instructions, reasoning and raw bodies stay.
+    Seed,
+    /// Everything that can hold content is left out, wherever in the trace it stands: every
+    /// `gen_ai.*` that is not known to be metadata, and raw requests and responses.
+    Strict,
+    /// What `Strict` leaves out is replaced by `sha256:` and the SHA-256, in hex, of its JSON, so
+    /// that equal content can be found. Whoever can guess a content can confirm the guess.
+    Hash,
+}
+
+impl ContentLogging {
+    /// Every choice, from the most to the least that is published of the content.
+    pub const ALL: [Self; 4] = [Self::Keep, Self::Seed, Self::Hash, Self::Strict];
+
+    /// The word for it in `config.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Seed => "seed",
+            Self::Strict => "strict",
+            Self::Hash => "hash",
+        }
+    }
+}
+
 /// Which spans of kind `plugin` are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSpanFilter {
@@ -211,7 +248,7 @@ mod tests {
         let config = config();
         assert!(config.check().is_ok());
         assert!(!config.tls_enabled && !config.sasl_enabled && !config.auto_create_topic);
-        assert!(!config.disable_content_logging);
+        assert_eq!(config.content_logging, ContentLogging::Keep);
         assert!(config.ca_cert.is_none() && config.sasl.is_none());
         assert_eq!(config.compression, Codec::None);
         assert_eq!(config.batch_size, 100);

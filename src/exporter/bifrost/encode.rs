@@ -171,6 +171,7 @@ mod tests {
 
     const INPUT: &str = include_str!("../../../tests/golden/bifrost-trace.json");
     const RECORD: &str = include_str!("../../../tests/golden/bifrost-record.json");
+    const SCHEMA: &str = include_str!("../../../docs/schemas/bifrost-trace.schema.json");
 
     fn written(json: &str) -> String {
         let trace = serde_json::from_str::<Trace<'_>>(json).unwrap();
@@ -246,6 +247,95 @@ mod tests {
         let trace = serde_json::from_str::<Trace<'_>>(INPUT).unwrap();
         let size = encode(&trace).value.len();
         assert!((size..size * 2).contains(&trace_size(&trace)), "{size} {}", trace_size(&trace));
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_byte_for_byte() {
+        let odd = r#"{"b":[1e400,-0,0.10],"a":"\u0041\/","b":null}"#;
+        for (json, kept) in [
+            (
+                format!(r#"{{"InternalID":{odd},"TraceID":"t","Z":1,"A":2.0}}"#),
+                format!(r#"[],"InternalID":{odd},"Z":1,"A":2.0}}"#),
+            ),
+            (
+                format!(
+                    r#"{{"TraceID":"t","Spans":[{{"Enrichment":{odd},"SpanID":"a","LLM":0}}]}}"#
+                ),
+                format!(r#","Events":null,"Enrichment":{odd},"LLM":0}}"#),
+            ),
+            (
+                format!(
+                    r#"{{"TraceID":"t","Spans":[{{"Events":[{{"Weight":{odd},"Name":"e"}}]}}]}}"#
+                ),
+                format!(r#","Attributes":null,"Weight":{odd}}}]"#),
+            ),
+            (
+                format!(r#"{{"TraceID":"t","Attributes":{odd}}}"#),
+                format!(r#","Attributes":{odd},"#),
+            ),
+        ] {
+            let written = written(&json);
+            assert!(written.contains(&kept), "{kept} in {written}");
+        }
+    }
+
+    fn schema() -> jsonschema::Validator {
+        jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_published_is_what_the_schema_says() {
+        let schema = schema();
+        let everything = r#"{"TraceID":"t","InternalID":"i","RequestHeaders":{"x-a":"1"},
+            "PluginLogs":[{"plugin_name":"p","level":"info","message":"m","timestamp":1}],
+            "RootSpan":{"SpanID":"r","Enrichment":{},"Events":[{"Name":"e","Weight":1}]},
+            "Spans":[{"TraceID":"t","Attributes":{"a":[1]}}]}"#;
+        let demo = include_str!("../../cli/demo/traces.ndjson");
+        let traces = demo.lines().chain([INPUT, r#"{"TraceID":"t"}"#, everything]);
+        for json in traces {
+            let tree: Tree = serde_json::from_str(&written(json)).unwrap();
+            let errors: Vec<_> = schema.iter_errors(&tree).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?}");
+        }
+        assert!(schema.is_valid(&serde_json::from_str(INPUT).unwrap()));
+    }
+
+    #[test]
+    fn the_schema_has_every_field_and_wants_them_all() {
+        let json = r#"{"TraceID":"t","RootSpan":{"TraceID":"t","Events":[{}]}}"#;
+        let trace: Tree = serde_json::from_str(&written(json)).unwrap();
+        let known: Tree = serde_json::from_str(SCHEMA).unwrap();
+        let schema = schema();
+        for (at, definition) in
+            [("", ""), ("/RootSpan", "/$defs/span"), ("/RootSpan/Events/0", "/$defs/event")]
+        {
+            let fields = trace.pointer(at).unwrap().as_object().unwrap();
+            let properties = known.pointer(&format!("{definition}/properties")).unwrap();
+            assert!(fields.keys().eq(properties.as_object().unwrap().keys()), "{definition}");
+            for name in fields.keys() {
+                let mut without = trace.clone();
+                without.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name);
+                let is_optional = at == "/RootSpan" && name == "TraceID";
+                assert_eq!(schema.is_valid(&without), is_optional, "{at}/{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_not_published() {
+        let (schema, good) = (schema(), written(r#"{"TraceID":"t","RootSpan":{"SpanID":"r"}}"#));
+        for (from, to) in [
+            (r#""TraceID":"t""#, r#""TraceID":"""#),
+            (r#""RequestHeaders":null"#, r#""RequestHeaders":{}"#),
+            (r#""PluginLogs":null"#, r#""PluginLogs":{}"#),
+            (r#""Attributes":null"#, r#""Attributes":[]"#),
+            (r#""StartTime":"0001-01-01T00:00:00Z""#, r#""StartTime":"yesterday""#),
+            (r#""Spans":["#, r#""Spans":[null,"#),
+            (r#""SpanID":"r""#, r#""SpanID":7"#),
+        ] {
+            let tree: Tree = serde_json::from_str(&good.replacen(from, to, 1)).unwrap();
+            assert!(good.contains(from) && !schema.is_valid(&tree), "{to}");
+        }
     }
 
     fn any_json() -> impl Strategy<Value = Tree> {

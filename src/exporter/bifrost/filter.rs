@@ -1,56 +1,75 @@
 //! What is left out of a trace before it is published.
 //!
-//! Decides, by the connector's four settings and in this order:
+//! Decides, by the connector's settings and in this order:
 //!
-//! 1. `disable_content_logging`, or `bifrost.content_logging.disabled` on the root span, strips
-//!    message content: attributes named `gen_ai.input.*` and `gen_ai.output.*`, of every span, of
-//!    their events, and of the trace. Other names that can hold prompts (`gen_ai.request.*`,
-//!    `gen_ai.tool.*`) stay, as the connector's documentation says, and so do unknown fields.
+//! 1. `content_logging` takes out message content; `content` says what that is. A root span that
+//!    carries `bifrost.content_logging.disabled`, or such a trace, is never kept whole: of it goes
+//!    what `seed` removes, and where hashes are wanted what `strict` removes, because a hash tells
+//!    something about content, too.
 //! 2. `request_headers` captures headers by pattern. Without a match `RequestHeaders` is `null`.
-//!    Headers that carry credentials are captured with `[REDACTED]` for their value, whether `*`, a
-//!    prefix or their own name asked for them: that one was sent is worth knowing, its value is not
-//!    worth keeping in a topic.
+//!    Headers that carry credentials, which are those of a list and whatever is named like them,
+//!    are captured by `*` and by prefixes with `[REDACTED]` for their value: that one was sent is
+//!    worth knowing, its value is not worth keeping in a topic. Only a pattern that is the header's
+//!    very name publishes the value.
 //! 3. `plugin_span_filter` removes spans of plugins and hangs their children on the nearest
 //!    ancestor that stays. Where there is none, or the removed spans form a ring, children become
-//!    roots. If the root span itself is removed, the first span left without a parent is the new
-//!    root span, and `RootSpan` is `null` if there is no such span.
+//!    roots; no span becomes its own parent. If the root span itself is removed, the first span left
+//!    without a parent is the new root span, or else the first that hung below the old one, and
+//!    `RootSpan` is `null` if there is no such span. A span whose `SpanID` another one has that
+//!    stays, or that has none, is nobody's parent.
 //!
 //! Nothing here fails, and the work grows with the size of the trace alone.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::config::{BifrostConfig, FilterMode, PluginSpanFilter};
+use super::config::{BifrostConfig, ContentLogging, FilterMode, PluginSpanFilter};
 use super::json::{Object, Value};
 use super::model::{Span, Trace};
+
+mod content;
 
 /// The value that a captured credential gets.
 pub const REDACTED: &str = "[REDACTED]";
 
-/// Headers that carry credentials or sessions.
-const SENSITIVE_HEADERS: [&str; 16] = [
+/// Headers that carry credentials or sessions. Sorted.
+const SENSITIVE_HEADERS: [&str; 19] = [
     "api-key",
     "authorization",
-    "cf-access-jwt-assertion",
     "cookie",
-    "proxy-authorization",
+    "ocp-apim-subscription-key",
+    "private-token",
     "set-cookie",
+    "set-cookie2",
     "x-amz-security-token",
     "x-amzn-oidc-accesstoken",
     "x-amzn-oidc-data",
-    "x-api-key",
+    "x-amzn-oidc-identity",
     "x-auth-token",
-    "x-bf-api-key",
     "x-bf-vk",
     "x-csrf-token",
-    "x-forwarded-access-token",
-    "x-goog-api-key",
+    "x-forwarded-client-cert",
+    "x-ms-client-principal",
+    "x-session-token",
+    "x-vault-token",
+    "x-xsrf-token",
+];
+
+/// How further names of such headers end, gateways' own among them.
+const SENSITIVE_ENDINGS: [&str; 7] = [
+    "-access-token",
+    "-api-key",
+    "-authorization",
+    "-id-token",
+    "-jwt-assertion",
+    "-password",
+    "-secret",
 ];
 
 /// The filters of one configuration, ready to apply to any number of traces.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    strip_content: bool,
+    content: ContentLogging,
     headers: Vec<HeaderPattern>,
     plugins: Option<PluginSpanFilter>,
 }
@@ -59,7 +78,7 @@ impl Filter {
     /// The filters that `config` asks for.
     pub fn new(config: &BifrostConfig) -> Self {
         Self {
-            strip_content: config.disable_content_logging,
+            content: config.content_logging,
             headers: config.request_headers.iter().filter_map(|p| HeaderPattern::new(p)).collect(),
             plugins: config.plugin_span_filter.clone(),
         }
@@ -67,23 +86,27 @@ impl Filter {
 
     /// Takes out of `trace` what must not be published.
     pub fn apply(&self, trace: &mut Trace<'_>) {
+        trace.find_root();
         // Asked before the plugin filter runs, which may remove the span that says so.
-        if self.strip_content || forbids_content(trace) {
-            strip_content(trace);
-        }
+        let content = match self.content {
+            ContentLogging::Keep if forbids_content(trace) => ContentLogging::Seed,
+            ContentLogging::Hash if forbids_content(trace) => ContentLogging::Strict,
+            content => content,
+        };
+        content::take_out(trace, content);
         trace.request_headers = trace.request_headers.take().and_then(|h| self.capture(h));
         if let Some(plugins) = &self.plugins {
             remove_plugin_spans(trace, plugins);
         }
-        trace.find_root();
     }
 
     fn capture<'a>(&self, headers: Object<'a>) -> Option<Object<'a>> {
         let captured = headers.into_members().into_iter().filter_map(|(name, value)| {
             let name = lower_case(name);
-            let wanted = self.headers.iter().any(|pattern| pattern.matches(&name));
-            let sensitive = SENSITIVE_HEADERS.contains(&&*name);
-            wanted.then(|| (name, if sensitive { Value::from(REDACTED) } else { value }))
+            let asking = || self.headers.iter().filter(|pattern| pattern.matches(&name));
+            let is_redacted = is_sensitive(&name) && !asking().any(HeaderPattern::is_exact);
+            let is_wanted = asking().next().is_some();
+            is_wanted.then(|| (name, if is_redacted { Value::from(REDACTED) } else { value }))
         });
         Some(captured.collect()).filter(|captured: &Object<'a>| !captured.is_empty())
     }
@@ -112,6 +135,18 @@ impl HeaderPattern {
             Self::Exact(exact) => name == exact,
         }
     }
+
+    const fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+}
+
+/// Whether a header of that name, in lower case, carries a credential. Servers that read
+/// `X_Api_Key` as `X-Api-Key` are common.
+fn is_sensitive(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    SENSITIVE_HEADERS.binary_search(&&*name).is_ok()
+        || SENSITIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 fn lower_case(name: Cow<'_, str>) -> Cow<'_, str> {
@@ -123,46 +158,52 @@ fn lower_case(name: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Virtual keys and teams can switch content off for their requests; Bifrost then marks the root.
+/// A second copy of the root among the spans is not written, but heard.
 fn forbids_content(trace: &Trace<'_>) -> bool {
-    let attributes = trace.root_span.as_ref().and_then(|root| root.attributes.as_ref());
-    attributes.is_some_and(|attributes| {
-        attributes.iter().any(|(name, value)| {
-            name == "bifrost.content_logging.disabled"
-                && matches!(value.as_json(), "true" | "\"true\"")
-        })
+    let root = trace.root_span.as_ref();
+    let copies =
+        trace.spans.iter().filter(|span| root.is_some_and(|root| root.span_id == span.span_id));
+    let of_spans = root.into_iter().chain(copies).filter_map(|span| span.attributes.as_ref());
+    trace.attributes.iter().chain(of_spans).any(|attributes| {
+        attributes
+            .iter()
+            .any(|(name, value)| name == "bifrost.content_logging.disabled" && is_true(value))
     })
 }
 
-fn strip_content(trace: &mut Trace<'_>) {
-    strip_attributes(&mut trace.attributes);
-    for span in trace.root_span.iter_mut().chain(&mut trace.spans) {
-        strip_attributes(&mut span.attributes);
-        for event in span.events.iter_mut().flatten() {
-            strip_attributes(&mut event.attributes);
-        }
-    }
-}
-
-fn strip_attributes(attributes: &mut Option<Object<'_>>) {
-    if let Some(attributes) = attributes {
-        attributes.retain(|name, _| {
-            !name.starts_with("gen_ai.input.") && !name.starts_with("gen_ai.output.")
-        });
-    }
+/// Whether this is true, or says so as Go's `strconv.ParseBool` reads it.
+fn is_true(value: &Value<'_>) -> bool {
+    let json = value.as_json();
+    let text = serde_json::from_str::<String>(json);
+    matches!(text.as_deref().unwrap_or(json).trim(), "true" | "TRUE" | "True" | "t" | "T" | "1")
 }
 
 fn remove_plugin_spans(trace: &mut Trace<'_>, filter: &PluginSpanFilter) {
     let mut removed = Removed::default();
-    if let Some(root) = trace.root_span.take_if(|root| !keeps(filter, root)) {
-        removed.add(root);
+    let old_root = trace.root_span.take_if(|root| !keeps(filter, root));
+    let old_root_id = old_root.as_ref().map(|root| root.span_id.clone());
+    if let Some(id) = old_root_id.as_ref().filter(|id| !id.is_empty()) {
+        // Copies of a root span are not written, even if they differ and the root goes.
+        trace.spans.retain(|span| span.span_id != *id);
     }
-    for span in trace.spans.extract_if(.., |span| !keeps(filter, span)) {
+    for span in old_root.into_iter().chain(trace.spans.extract_if(.., |span| !keeps(filter, span)))
+    {
         removed.add(span);
+    }
+    for span in trace.spans_in_order() {
+        removed.0.remove(&span.span_id);
     }
     for span in trace.root_span.iter_mut().chain(&mut trace.spans) {
         if let Some(ancestor) = removed.nearest_kept(&span.parent_id) {
-            span.parent_id = ancestor;
+            span.parent_id = if ancestor == span.span_id { Cow::Borrowed("") } else { ancestor };
         }
+    }
+    trace.find_root();
+    if let (None, Some(id)) = (&trace.root_span, old_root_id)
+        && let Some(above) = removed.nearest_kept(&id)
+        && let Some(at) = trace.spans.iter().position(|span| span.parent_id == above)
+    {
+        trace.root_span = Some(trace.spans.remove(at));
     }
 }
 
@@ -183,7 +224,10 @@ struct Removed<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
 
 impl<'a> Removed<'a> {
     fn add(&mut self, span: Span<'a>) {
-        self.0.insert(span.span_id, span.parent_id);
+        // The parent of a root is no span without an id, though both are spelled alike.
+        if !span.span_id.is_empty() {
+            self.0.insert(span.span_id, span.parent_id);
+        }
     }
 
     /// The nearest ancestor that was not removed, empty if there is none; `None` if `parent` was
@@ -280,13 +324,14 @@ mod tests {
     #[test]
     fn content_is_stripped_from_spans_events_and_the_root() {
         let mut trace = trace_with_content();
-        apply(&BifrostConfig { disable_content_logging: true, ..config() }, &mut trace);
+        apply(&BifrostConfig { content_logging: ContentLogging::Seed, ..config() }, &mut trace);
         assert_stripped(&trace);
     }
 
     #[test]
     fn a_root_that_forbids_content_is_obeyed_even_if_it_is_removed() {
-        for value in [Value::from(true), Value::from("true")] {
+        for value in [Value::from(true), Value::from("true"), Value::from("T"), Value::from(1_i64)]
+        {
             let mut trace = trace_with_content();
             let root = trace.root_span.as_mut().unwrap();
             root.attributes.as_mut().unwrap().push("bifrost.content_logging.disabled", value);
@@ -302,12 +347,51 @@ mod tests {
         assert_stripped(&trace);
     }
 
+    /// What the filter leaves of a trace with one attribute of `seed` and one of `strict`.
+    fn left(content_logging: ContentLogging, json: &str) -> String {
+        let content = r#""Attributes":{"gen_ai.input.text":"a","gen_ai.request.prompt":"b"}"#;
+        let json = json.replace("CONTENT", content);
+        let mut trace = serde_json::from_str::<Trace<'_>>(&json).unwrap();
+        apply(&BifrostConfig { content_logging, ..config() }, &mut trace);
+        let span = trace.spans_in_order().last().unwrap();
+        let values = span
+            .attributes
+            .iter()
+            .flat_map(Object::iter)
+            .map(|(_, value)| value.as_json().get(..8).unwrap_or(value.as_json()).to_owned());
+        values.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_mark_that_forbids_content_is_heard_in_every_mode() {
+        const MARK: &str = r#""Attributes":{"bifrost.content_logging.disabled":true}"#;
+        let unmarked = r#"{"TraceID":"t","RootSpan":{"SpanID":"r"},
+            "Spans":[{"SpanID":"a","ParentID":"r",CONTENT}]}"#;
+        let on_trace = unmarked.replacen("{", &format!("{{{MARK},"), 1);
+        let on_root = unmarked.replace(r#"{"SpanID":"r""#, &format!(r#"{{"SpanID":"r",{MARK}"#));
+        let copy = format!(r#""Spans":[{{"SpanID":"r",{MARK}}},"#);
+        let on_copy = unmarked.replace(r#""Spans":["#, &copy);
+        let said_no = on_root.replace("true", "false");
+        for (content, unforbidden, forbidden) in [
+            (ContentLogging::Keep, r#""a" "b""#, r#""b""#),
+            (ContentLogging::Seed, r#""b""#, r#""b""#),
+            (ContentLogging::Strict, "", ""),
+            (ContentLogging::Hash, r#""sha256: "sha256:"#, ""),
+        ] {
+            assert_eq!(left(content, unmarked), unforbidden);
+            assert_eq!(left(content, &said_no), unforbidden);
+            for json in [&on_trace, &on_root, &on_copy] {
+                assert_eq!(left(content, json), forbidden, "{content:?} {json}");
+            }
+        }
+    }
+
     #[test]
     fn an_escaped_name_is_stripped_too() {
         let json = r#"{"TraceID":"t","RootSpan":{"SpanID":"a",
             "Attributes":{"gen\u005fai.input.messages":"hello"}}}"#;
         let mut trace = serde_json::from_str::<Trace<'_>>(json).unwrap();
-        apply(&BifrostConfig { disable_content_logging: true, ..config() }, &mut trace);
+        apply(&BifrostConfig { content_logging: ContentLogging::Seed, ..config() }, &mut trace);
         assert_eq!(trace.root_span.unwrap().attributes, Some(Object::new()));
     }
 
@@ -351,18 +435,55 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_captured_without_their_values() {
-        for patterns in [&["authorization"][..], &["auth*"]] {
-            assert_eq!(captured(patterns), pairs(&[("authorization", REDACTED)]));
+    fn a_credential_that_a_wildcard_or_prefix_captures_has_no_value() {
+        for patterns in [&["auth*"][..], &["authorization*"], &[" Authorization* "]] {
+            assert_eq!(captured(patterns), pairs(&[("authorization", REDACTED)]), "{patterns:?}");
         }
         let all = captured(&["*"]).unwrap();
         assert_eq!(all[3..], pairs(&[("authorization", REDACTED), ("x-bf-vk", REDACTED)]).unwrap());
     }
 
     #[test]
+    fn only_a_credentials_own_name_publishes_its_value() {
+        let published = pairs(&[("authorization", "Bearer sk-1")]);
+        assert_eq!(captured(&[" Authorization "]), published);
+        assert_eq!(captured(&["auth*", "AUTHORIZATION"]), published);
+        let all = captured(&["*", "x-bf-vk"]).unwrap();
+        let expected = [("authorization", REDACTED), ("x-bf-vk", "vk-1")];
+        assert_eq!(all[3..], pairs(&expected).unwrap());
+    }
+
+    #[test]
+    fn credentials_are_known_by_their_names() {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "set-cookie",
+            "x-api-key",
+            "api-key",
+            "x-bf-vk",
+            "cf-access-jwt-assertion",
+            "x-amzn-oidc-data",
+            "x-goog-api-key",
+            "x-amz-security-token",
+            "x_api_key",
+            "x-acme-api-key",
+            "x-acme-secret",
+        ] {
+            assert!(is_sensitive(name), "{name}");
+        }
+        for name in ["x-tenant-id", "x-custom-a", "x-request-id", "traceparent", "user-agent"] {
+            assert!(!is_sensitive(name), "{name}");
+        }
+    }
+
+    #[test]
     fn sensitive_names_are_spelled_as_headers_are_compared() {
         assert!(SENSITIVE_HEADERS.is_sorted());
-        assert!(SENSITIVE_HEADERS.iter().all(|name| *name == name.to_lowercase()));
+        for name in SENSITIVE_HEADERS.iter().chain(&SENSITIVE_ENDINGS) {
+            assert!(*name == name.to_lowercase() && !name.contains('_'), "{name}");
+        }
     }
 
     fn filtering(mode: FilterMode, plugins: &[&str]) -> BifrostConfig {
@@ -455,6 +576,31 @@ mod tests {
     }
 
     #[test]
+    fn no_span_becomes_its_own_parent() {
+        let spans = vec![span("a", "b", "chat"), span("b", "a", "plugin.x.1")];
+        assert_eq!(edges(&excluding(&["x"]), spans), pairs(&[("a", "")]).unwrap());
+        // A ring of spans that stay is the sender's, and no concern of the filter.
+        let ring = || vec![span("a", "b", "chat"), span("b", "a", "chat")];
+        let expected = pairs(&[("a", "b"), ("b", "a")]).unwrap();
+        assert_eq!(edges(&excluding(&["x"]), ring()), expected);
+    }
+
+    #[test]
+    fn a_removed_span_without_an_id_or_with_anothers_is_nobodys_parent() {
+        let spans = vec![
+            span("", "a", "plugin.x.1"),
+            span("a", "root", "plugin.x.2"),
+            span("a", "", "chat"),
+            span("b", "a", "chat"),
+            span("c", "", "chat"),
+            span("root", "elsewhere", "plugin.x.3"),
+            span("d", "root", "chat"),
+        ];
+        let expected = [("a", ""), ("b", "a"), ("c", ""), ("d", "root")];
+        assert_eq!(edges(&excluding(&["x"]), spans), pairs(&expected).unwrap());
+    }
+
+    #[test]
     fn a_parent_outside_the_trace_is_kept() {
         let spans = vec![span("a", "remote", "plugin.x.1"), span("b", "a", "chat")];
         assert_eq!(edges(&excluding(&["x"]), spans), pairs(&[("b", "remote")]).unwrap());
@@ -471,6 +617,55 @@ mod tests {
         trace.root_span = Some(span("r", "", "plugin.x.1"));
         apply(&excluding(&["x"]), &mut trace);
         assert_eq!(trace.root_span, None);
+    }
+
+    #[test]
+    fn a_removed_root_below_the_callers_span_gives_way_to_its_first_child() {
+        let mut trace = Trace::new("t");
+        trace.root_span = Some(span("r", "caller", "plugin.x.1"));
+        trace.spans = vec![
+            span("o", "other", "chat"),
+            span("p", "r", "plugin.x.2"),
+            span("b", "p", "chat"),
+            span("c", "b", "chat"),
+        ];
+        apply(&excluding(&["x"]), &mut trace);
+        let edges = trace.spans_in_order().map(|span| (&*span.span_id, &*span.parent_id));
+        assert!(edges.eq([("b", "caller"), ("o", "other"), ("c", "b")]));
+        assert_eq!(trace.root_span.as_ref().unwrap().span_id, "b");
+    }
+
+    #[test]
+    fn a_root_among_the_spans_is_found_marked_and_removed() {
+        let mut trace = Trace::new("t");
+        let mut root = span("r", "", "plugin.x.1");
+        root.attributes = Some(Object::new());
+        root.attributes.as_mut().unwrap().push("bifrost.content_logging.disabled", true);
+        let mut child = span("a", "r", "chat");
+        child.attributes = attributes();
+        trace.spans = vec![child, root];
+        apply(&excluding(&["x"]), &mut trace);
+        let root = trace.root_span.unwrap();
+        assert_eq!((&*root.span_id, &*root.parent_id), ("a", ""));
+        assert_eq!(names(&root.attributes), KEPT);
+    }
+
+    #[test]
+    fn a_copy_of_a_removed_root_goes_with_it() {
+        let mut trace = Trace::new("t");
+        trace.root_span = Some(span("r", "", "plugin.x.1"));
+        trace.spans = vec![span("r", "", "chat"), span("a", "r", "chat")];
+        apply(&excluding(&["x"]), &mut trace);
+        assert!(trace.spans_in_order().map(|span| &*span.span_id).eq(["a"]));
+    }
+
+    #[test]
+    fn a_trace_of_nothing_but_removed_spans_is_empty() {
+        let mut trace = Trace::new("t");
+        trace.root_span = Some(span("r", "r", "plugin.x.1"));
+        trace.spans = vec![span("r", "a", "plugin.x.1"), span("a", "r", "plugin.x.2")];
+        apply(&excluding(&["x"]), &mut trace);
+        assert_eq!((trace.root_span, trace.spans.len()), (None, 0));
     }
 
     #[test]

@@ -35,7 +35,9 @@ impl<'a> Value<'a> {
     /// `ValueError::TooDeep` beyond [`VALUE_DEPTH_MAX`].
     pub fn new<T: serde::Serialize + ?Sized>(value: &T) -> Result<Value<'static>, ValueError> {
         let json = serde_json::to_string(value).map_err(ValueError::Unwritable)?;
-        match Survey::of(&json).depth {
+        let survey = Survey::of(&json);
+        match survey.depth {
+            0..=VALUE_DEPTH_MAX if survey.spaced => Ok(Value(Cow::Owned(compact(&json)))),
             0..=VALUE_DEPTH_MAX => Ok(Value(Cow::Owned(json))),
             _ => Err(ValueError::TooDeep),
         }
@@ -44,6 +46,18 @@ impl<'a> Value<'a> {
     /// The value's JSON text.
     pub fn as_json(&self) -> &str {
         &self.0
+    }
+
+    /// Removes members of this value, or of a value within it, as [`Removal`] says. A value
+    /// without such members stays as it is, byte for byte.
+    pub(super) fn remove(&mut self, removal: &Removal) {
+        if self.0.starts_with(['{', '[']) {
+            let mut walk = Walk { json: &self.0, at: 0, out: String::new(), changed: false };
+            walk.value(removal);
+            if walk.changed {
+                self.0 = Cow::Owned(walk.out);
+            }
+        }
     }
 
     fn from_valid(json: &'a str) -> Result<Self, ValueError> {
@@ -127,6 +141,18 @@ impl<'a> Object<'a> {
         self.0.retain(|(name, value)| keep(name, value));
     }
 
+    /// Removes members, at any depth, as [`Removal`] says.
+    pub(super) fn remove(&mut self, removal: &Removal) {
+        self.0.retain_mut(|(name, value)| {
+            match removal.substitute {
+                _ if !(removal.is_removed)(name) => value.remove(removal),
+                Some(substitute) => *value = substitute(value),
+                None => return false,
+            }
+            true
+        });
+    }
+
     /// The value of the last member of that name.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.iter().rev().find(|(member, _)| *member == name).map(|(_, value)| value)
@@ -163,6 +189,125 @@ impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Pairs::deserialize(deserializer).map(|Pairs(members)| Self(members))
     }
+}
+
+/// Which members go, and what comes in the place of their values.
+pub(super) struct Removal {
+    /// Whether a member of that name goes.
+    pub(super) is_removed: fn(&str) -> bool,
+    /// The value that the member gets instead. Without it, the whole member goes.
+    pub(super) substitute: Option<fn(&Value<'_>) -> Value<'static>>,
+}
+
+/// A walk through a [`Value`] that copies what stays. Every byte is seen at most three times, and
+/// the stack is as deep as the value.
+struct Walk<'a> {
+    json: &'a str,
+    at: usize,
+    out: String,
+    changed: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, removal: &Removal) {
+        match self.json.as_bytes()[self.at] {
+            b'{' => self.members(removal),
+            b'[' => self.elements(removal),
+            _ => {
+                let scalar = self.skip();
+                self.out.push_str(scalar);
+            }
+        }
+    }
+
+    fn elements(&mut self, removal: &Removal) {
+        self.copy_byte();
+        while self.json.as_bytes()[self.at] != b']' {
+            if self.json.as_bytes()[self.at] == b',' {
+                self.copy_byte();
+            }
+            self.value(removal);
+        }
+        self.copy_byte();
+    }
+
+    fn members(&mut self, removal: &Removal) {
+        self.copy_byte();
+        let mut separator = "";
+        while self.json.as_bytes()[self.at] != b'}' {
+            if self.json.as_bytes()[self.at] == b',' {
+                self.at += 1;
+            }
+            let name = self.skip();
+            self.at += 1;
+            let is_removed = is_named(name, removal.is_removed);
+            self.changed |= is_removed;
+            if is_removed && removal.substitute.is_none() {
+                self.skip();
+                continue;
+            }
+            for part in [separator, name, ":"] {
+                self.out.push_str(part);
+            }
+            separator = ",";
+            match removal.substitute.filter(|_| is_removed) {
+                Some(substitute) => {
+                    let value = Value(Cow::Borrowed(self.skip()));
+                    self.out.push_str(substitute(&value).as_json());
+                }
+                None => self.value(removal),
+            }
+        }
+        self.copy_byte();
+    }
+
+    /// Copies one byte of punctuation.
+    fn copy_byte(&mut self) {
+        self.out.push(char::from(self.json.as_bytes()[self.at]));
+        self.at += 1;
+    }
+
+    /// The value that starts here, and goes past it.
+    fn skip(&mut self) -> &'a str {
+        let rest = &self.json[self.at..];
+        let end = value_end(rest.as_bytes());
+        self.at += end;
+        &rest[..end]
+    }
+}
+
+/// Whether a quoted name is one that `test` is true of. One that is no text, being half of a
+/// surrogate pair, is taken for such: nobody can tell what it says.
+fn is_named(quoted: &str, test: fn(&str) -> bool) -> bool {
+    if quoted.contains('\\') {
+        return serde_json::from_str::<String>(quoted).map_or(true, |name| test(&name));
+    }
+    test(quoted.trim_matches('"'))
+}
+
+/// Where the value ends that `json` starts with, which is valid and compact.
+fn value_end(json: &[u8]) -> usize {
+    let (mut open, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in json.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' if in_string && open == 0 => return at + 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => open += 1,
+            // The end of what a number or literal is in.
+            b',' | b'}' | b']' if open == 0 => return at,
+            b'}' | b']' => {
+                open -= 1;
+                if open == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    json.len()
 }
 
 /// The members of an object whose values are read as `V`.
@@ -414,7 +559,68 @@ mod tests {
         assert_eq!(position(b"ab\ncd", 4), (2, 2));
     }
 
+    fn removed(json: &str, substitute: Option<fn(&Value<'_>) -> Value<'static>>) -> String {
+        let mut object: Object<'_> = serde_json::from_str(json).unwrap();
+        object.remove(&Removal { is_removed: |name| name == "x", substitute });
+        let members = object.iter().map(|(name, value)| format!("{name}={}", value.as_json()));
+        members.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn members_are_removed_at_any_depth() {
+        for (json, left) in [
+            (r#"{"x":1,"a":2,"x":3}"#, "a=2"),
+            (r#"{"a":{"x":[{}],"b":1e400}}"#, r#"a={"b":1e400}"#),
+            (r#"{"a":{"b":"x","x":"}\"{","x":null}}"#, r#"a={"b":"x"}"#),
+            (r#"{"a":[1,{"x":1},[{"b":{"x":{"x":1}},"c":[]}]]}"#, r#"a=[1,{},[{"b":{},"c":[]}]]"#),
+            (r#"{"a":{"\u0078":1,"\ud800":2,"\\x":3}}"#, r#"a={"\\x":3}"#),
+            (r#"{"a":{ "b" : [ "x" ] }}"#, r#"a={"b":["x"]}"#),
+        ] {
+            assert_eq!(removed(json, None), left, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_substitute_takes_the_place_of_a_value() {
+        let count: fn(&Value<'_>) -> Value<'static> =
+            |value| Value::from(u64::try_from(value.as_json().len()).unwrap());
+        assert_eq!(
+            removed(r#"{"x":"ab","a":[{"x":{"x":[1,2]},"b":0,"x":7}]}"#, Some(count)),
+            r#"x=4 a=[{"x":11,"b":0,"x":1}]"#,
+        );
+    }
+
+    #[test]
+    fn a_raw_value_of_the_caller_is_compacted() {
+        let raw = RawValue::from_string("{\"a\" :\n[ 1 ]}".to_owned()).unwrap();
+        assert_eq!(Value::new(&raw).unwrap().as_json(), r#"{"a":[1]}"#);
+    }
+
     proptest! {
+        #[test]
+        fn removing_agrees_with_a_tree(
+            json in "(\\{\"x\":|\\{\"a\":|\\[|\\]|\\}|,|,\"x\":|,\"b\":|1|\"x\"|\"\\\\\"\"){0,30}",
+        ) {
+            fn prune(tree: &mut serde_json::Value) {
+                match tree {
+                    serde_json::Value::Object(members) => {
+                        members.remove("x");
+                        members.values_mut().for_each(prune);
+                    }
+                    serde_json::Value::Array(elements) => elements.iter_mut().for_each(prune),
+                    _ => {}
+                }
+            }
+            let json = format!("[{json}]");
+            let Ok(mut tree) = serde_json::from_str::<serde_json::Value>(&json) else {
+                return Ok(());
+            };
+            prune(&mut tree);
+            let mut value = value(&json);
+            value.remove(&Removal { is_removed: |name| name == "x", substitute: None });
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(value.as_json()).unwrap(), tree);
+        }
+
         #[test]
         fn quoting_is_read_back(text in any::<String>()) {
             let mut json = String::new();

@@ -22,7 +22,8 @@
 
 pub mod config;
 pub use config::{
-    BifrostConfig, ConfigError, FilterMode, KafkaEntry, PluginSpanFilter, SaslConfig,
+    BifrostConfig, ConfigError, ContentLogging, FilterMode, KafkaEntry, PluginSpanFilter,
+    SaslConfig,
 };
 
 mod json;
@@ -56,7 +57,7 @@ mod tests {
             ("Authorization".into(), "Bearer sk-1".into()),
         ]));
         let mut config = BifrostConfig::new(["localhost:9092"], "bifrost-traces");
-        config.disable_content_logging = true;
+        config.content_logging = ContentLogging::Seed;
         config.request_headers = vec!["x-tenant-*".to_owned()];
         let plugins = vec!["logging".to_owned(), "telemetry".to_owned()];
         config.plugin_span_filter = Some(PluginSpanFilter { mode: FilterMode::Exclude, plugins });

@@ -3,7 +3,7 @@
 //! Decides the sentence for each mistake: the field, the value, the remedy. Secrets are never
 //! among the values, and long values are cut.
 
-use super::{BATCH_SIZE_MAX, FLUSH_INTERVAL_MAX};
+use super::{BATCH_SIZE_MAX, ContentLogging, FLUSH_INTERVAL_MAX};
 use crate::exporter::bifrost::json::clip;
 use crate::sasl::SaslError;
 
@@ -87,6 +87,17 @@ pub enum ConfigError {
         value: String,
         /// The words that are known.
         choices: &'static str,
+    },
+    /// Two settings for message content, of which only one could be meant.
+    #[error(
+        "disable_content_logging: {disabled} and content_logging: {:?} contradict each other; \
+         remove one of the two", .content.name()
+    )]
+    ContentContradiction {
+        /// What `disable_content_logging` says.
+        disabled: bool,
+        /// What `content_logging` says.
+        content: ContentLogging,
     },
     /// A number that its field does not take.
     #[error(

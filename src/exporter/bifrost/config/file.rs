@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::typed::{Fields, Typed, is_object};
 use super::{
-    BifrostConfig, ConfigError, FLUSH_INTERVAL_MAX, FilterMode, PluginSpanFilter, SaslConfig,
-    SaslMechanism, Secret,
+    BifrostConfig, ConfigError, ContentLogging, FLUSH_INTERVAL_MAX, FilterMode, PluginSpanFilter,
+    SaslConfig, SaslMechanism, Secret,
 };
 use crate::protocol::Codec;
 
@@ -31,6 +31,7 @@ const FIELDS: &[&str] = &[
     "flush_interval_ms",
     "auto_create_topic",
     "disable_content_logging",
+    "content_logging",
     "request_headers",
     "plugin_span_filter",
 ];
@@ -117,6 +118,7 @@ impl<'a> File<'a> {
     fn settings(&self, fields: Fields<'a>) -> Result<BifrostConfig, ConfigError> {
         let mut config = BifrostConfig::new(Vec::<String>::new(), "");
         let (mut ca_cert, mut sasl) = (None, None);
+        let (mut content_disabled, mut content) = (None, None);
         let json = &self.json;
         for (name, value) in fields {
             let field = &*name;
@@ -131,14 +133,14 @@ impl<'a> File<'a> {
                 "batch_size" => config.batch_size = self.batch_size(value)?,
                 "flush_interval_ms" => config.flush_interval = self.flush_interval(value)?,
                 "auto_create_topic" => config.auto_create_topic = json.boolean(field, value)?,
-                "disable_content_logging" => {
-                    config.disable_content_logging = json.boolean(field, value)?;
-                }
+                "disable_content_logging" => content_disabled = Some(json.boolean(field, value)?),
+                "content_logging" => content = Some(self.content(value)?),
                 "request_headers" => config.request_headers = json.strings(field, value)?,
                 "plugin_span_filter" => config.plugin_span_filter = Some(self.filter(value)?),
                 _ => return Err(ConfigError::unknown_field("", field, FIELDS)),
             }
         }
+        config.content_logging = settle_content(content_disabled, content)?;
         if let (true, Some(value)) = (config.tls_enabled, ca_cert) {
             config.ca_cert = Some(self.secret("ca_cert", value)?).filter(|cert| !cert.is_empty());
         }
@@ -263,6 +265,13 @@ impl<'a> File<'a> {
         })
     }
 
+    fn content(&self, raw: &'a RawValue) -> Result<ContentLogging, ConfigError> {
+        let value = self.json.string("content_logging", raw)?;
+        let found = ContentLogging::ALL.into_iter().find(|content| content.name() == value);
+        let choices = "keep, seed, strict or hash";
+        found.ok_or(ConfigError::UnknownChoice { field: "content_logging", value, choices })
+    }
+
     fn batch_size(&self, raw: &'a RawValue) -> Result<usize, ConfigError> {
         let number = self.json.number("batch_size", raw)?;
         number.parse().map_err(|_| ConfigError::batch_size(number.to_owned()))
@@ -279,13 +288,31 @@ impl<'a> File<'a> {
     }
 }
 
+/// `disable_content_logging` is Bifrost's, `content_logging` says how; either may be left out.
+fn settle_content(
+    disabled: Option<bool>,
+    content: Option<ContentLogging>,
+) -> Result<ContentLogging, ConfigError> {
+    match (disabled, content) {
+        (Some(disabled), Some(content)) if disabled == (content == ContentLogging::Keep) => {
+            Err(ConfigError::ContentContradiction { disabled, content })
+        }
+        (_, Some(content)) => Ok(content),
+        (Some(true), None) => Ok(ContentLogging::Seed),
+        (Some(false) | None, None) => Ok(ContentLogging::Keep),
+    }
+}
+
+#[cfg(test)]
+mod schema;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const MINIMAL: &str = r#"
+    pub(super) const MINIMAL: &str = r#"
     {
       "plugins": [
         {
@@ -300,7 +327,7 @@ mod tests {
     }
     "#;
 
-    const FULL: &str = r#"
+    pub(super) const FULL: &str = r#"
     {
       "plugins": [
         {
@@ -331,7 +358,7 @@ mod tests {
 
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
 
-    fn environment(name: &str) -> Option<String> {
+    pub(super) fn environment(name: &str) -> Option<String> {
         let value = match name {
             "KAFKA_CA_CERT" => CERTIFICATE,
             "KAFKA_USERNAME" => "alice",
@@ -354,7 +381,7 @@ mod tests {
     }
 
     /// A file whose Kafka entry has these fields beside brokers and topic.
-    fn with(fields: &str) -> String {
+    pub(super) fn with(fields: &str) -> String {
         format!(
             "{{\"plugins\":[{{\"enabled\":true,\"name\":\"kafka\",\"config\":\n\
              {{\"brokers\":[\"localhost:9092\"],\"topic\":\"t\",\n{fields}}}}}]}}"
@@ -394,7 +421,8 @@ mod tests {
         assert_eq!(config.compression, Codec::Zstd);
         assert_eq!(config.batch_size, 100);
         assert_eq!(config.flush_interval, Duration::from_secs(1));
-        assert!(!config.auto_create_topic && !config.disable_content_logging);
+        assert!(!config.auto_create_topic);
+        assert_eq!(config.content_logging, ContentLogging::Keep);
         assert_eq!(config.request_headers, ["x-tenant-id", "x-request-source"]);
         assert!(config.tls().is_some() && config.login().unwrap().is_some());
     }
@@ -409,7 +437,8 @@ mod tests {
         assert_eq!(config.compression, Codec::Lz4);
         assert_eq!(config.batch_size, 7);
         assert_eq!(config.flush_interval, Duration::ZERO);
-        assert!(config.auto_create_topic && config.disable_content_logging);
+        assert!(config.auto_create_topic);
+        assert_eq!(config.content_logging, ContentLogging::Seed);
         let filter = config.plugin_span_filter.unwrap();
         assert_eq!(filter.mode, FilterMode::Exclude);
         assert_eq!(filter.plugins, ["logging", "kafka"]);
@@ -598,6 +627,67 @@ mod tests {
             ),
         ] {
             assert_eq!(refused(&text), error);
+        }
+    }
+
+    #[test]
+    fn content_logging_and_bifrosts_own_switch_agree_or_are_refused() {
+        use ContentLogging::{Hash, Keep, Seed, Strict};
+        for (settings, content) in [
+            (r#""topic":"t""#, Keep),
+            (r#""disable_content_logging":false"#, Keep),
+            (r#""disable_content_logging":true"#, Seed),
+            (r#""content_logging":"keep""#, Keep),
+            (r#""content_logging":"seed""#, Seed),
+            (r#""content_logging":"strict""#, Strict),
+            (r#""content_logging":"hash""#, Hash),
+            (r#""disable_content_logging":true,"content_logging":null"#, Seed),
+            (r#""disable_content_logging":null,"content_logging":"hash""#, Hash),
+            (r#""disable_content_logging":false,"content_logging":"keep""#, Keep),
+            (r#""content_logging":"strict","disable_content_logging":true"#, Strict),
+        ] {
+            assert_eq!(enabled(&with(settings)).content_logging, content, "{settings}");
+        }
+        for (settings, error) in [
+            (
+                r#""content_logging":"keep","disable_content_logging":true"#,
+                "disable_content_logging: true and content_logging: \"keep\" contradict each \
+                 other; remove one of the two",
+            ),
+            (
+                r#""disable_content_logging":false,"content_logging":"strict""#,
+                "disable_content_logging: false and content_logging: \"strict\" contradict each \
+                 other; remove one of the two",
+            ),
+            (
+                r#""content_logging":"none""#,
+                "content_logging: \"none\" is unknown; use keep, seed, strict or hash",
+            ),
+            (
+                r#""content_logging":true"#,
+                "content_logging: expected a string and found true or false at line 3 column 19",
+            ),
+        ] {
+            assert_eq!(refused(&with(settings)), error);
+        }
+    }
+
+    #[test]
+    fn other_plugins_and_what_they_hold_are_bifrosts() {
+        let kafka = r#"{"enabled":true,"name":"kafka","config":{"brokers":["a:1"],"topic":"t"}}"#;
+        let others = r#"{"name":"otel","enabled":false,"config":{"topic":7}},
+            {"name":"Kafka","enabled":true,"config":[]},{"config":null},
+            {"name":"kafka-2","path":"./k.so","enabled":"yes"}"#;
+        for text in [
+            format!(r#"{{"plugins":[{others},{kafka}]}}"#),
+            format!(r#"{{"providers":{{"kafka":1}},"plugins":[{kafka},{others}]}}"#),
+        ] {
+            assert_eq!(enabled(&text).topic, "t");
+            let entry = KafkaEntry::from_json(&text.replace(kafka, "{}"), &environment);
+            assert!(matches!(entry, Ok(KafkaEntry::Missing)));
+            let off = kafka.replace("true", "false");
+            let entry = KafkaEntry::from_json(&text.replace(kafka, &off), &environment);
+            assert!(matches!(entry, Ok(KafkaEntry::Disabled)));
         }
     }
 
