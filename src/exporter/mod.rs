@@ -10,7 +10,12 @@
 //! ledger    received = filtered + delivered + failed + pending, always
 //! ```
 //!
-//! Each exporter is a folder. `sink` and `ledger` are shared.
+//! Each exporter is a folder. `json`, `receive`, `sink` and `ledger` are shared.
+
+mod json;
+
+pub mod receive;
+pub use receive::ReceiveError;
 
 pub mod ledger;
 pub use ledger::{Counts, Ledger};
@@ -22,6 +27,9 @@ pub mod bifrost;
 
 #[cfg(feature = "otlp")]
 pub mod otlp;
+
+#[cfg(feature = "tensorzero")]
+pub mod tensorzero;
 
 /// Whether an exporter starts without an answer from Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -67,6 +67,8 @@ const IMPURE: &[&str] = &[
     "exporter/otlp/exporter.rs",
     "exporter/otlp/dead_letters.rs",
     "exporter/otlp/meter.rs",
+    "exporter/tensorzero/exporter.rs",
+    "exporter/tensorzero/meter.rs",
 ];
 
 fn sources() -> Vec<(String, String)> {

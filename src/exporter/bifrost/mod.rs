@@ -26,8 +26,8 @@ pub use config::{
     SaslConfig,
 };
 
-mod json;
-pub use json::{Object, VALUE_DEPTH_MAX, Value, ValueError};
+use super::json;
+pub use super::json::{Object, VALUE_DEPTH_MAX, Value, ValueError};
 
 pub mod receive;
 pub use receive::{ReceiveError, Traces, traces};

@@ -1,232 +1,44 @@
 //! Traces out of a request body or of standard input.
 //!
-//! Decides how a body is cut into traces: one JSON object, an array of them, or NDJSON, which are
-//! objects or arrays one a line. Whole bodies may also follow each other without newlines. How many
-//! bytes a body may have is the service's to limit, and what to do about a refused trace the
-//! caller's.
-//!
-//! A trace that is valid JSON but no valid trace is refused alone. Broken JSON ends an array and
-//! everything after it, because nothing says where the next trace starts; outside arrays reading
-//! goes on at the next line that starts with `{` or `[`. Either way the traces before are good.
-//! Every byte is read a bounded number of times.
+//! Decides that an item is a trace. How a body is cut into items is
+//! [`exporter::receive`](crate::exporter::receive)'s to say, and what a trace may hold the model's.
 
-use serde_json::Deserializer;
-use serde_json::value::RawValue;
-
-use super::json::reason;
 use super::model::Trace;
+use crate::exporter::receive::{Items, Reader};
+use serde_json::Deserializer;
+
+pub use crate::exporter::receive::ReceiveError;
 
 /// The traces of `body`, each a trace or the reason why it is none. A body without any is empty.
 pub fn traces(body: &[u8]) -> Traces<'_> {
-    let line = Line { number: 1, start: 0, end: line_end(body, 0) };
-    Traces { body, offset: 0, line, index: 0, place: Place::Between, line_by_line: false }
-}
-
-/// A trace that was refused. Index from 0; line and column from 1, in the whole body, the column in
-/// bytes. The reason names the field and does not repeat message content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReceiveError {
-    /// Not JSON. What followed on that line, or in that array, was not read.
-    #[error("trace {index} is not valid JSON at line {line} column {column}: {reason}")]
-    Malformed {
-        /// Which trace of the body.
-        index: usize,
-        /// The line of the body where the JSON breaks.
-        line: usize,
-        /// The column of that line.
-        column: usize,
-        /// What is wrong.
-        reason: String,
-    },
-    /// JSON, but no trace. The traces after it can be read.
-    #[error("trace {index} is refused at line {line} column {column}: {reason}")]
-    Invalid {
-        /// Which trace of the body.
-        index: usize,
-        /// The line of the body where the offending value ends.
-        line: usize,
-        /// The column of that line.
-        column: usize,
-        /// What is wrong.
-        reason: String,
-    },
+    Traces(Items::new(TraceReader, body))
 }
 
 /// An iterator over the traces of a body. See [`traces`].
 #[derive(Debug, Clone)]
-pub struct Traces<'a> {
-    body: &'a [u8],
-    offset: usize,
-    line: Line,
-    index: usize,
-    place: Place,
-    /// Broken JSON was met: values no longer span lines.
-    line_by_line: bool,
-}
-
-/// The line that the offset is in. Kept, so that neither a body without newlines nor one full of
-/// errors is searched for them again and again.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    number: usize,
-    start: usize,
-    /// Of its newline, or of the body's end.
-    end: usize,
-}
-
-/// What may come next in the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// A trace, an array or the end.
-    Between,
-    /// A trace or the end of the array, after `[`.
-    ArrayStart,
-    /// A trace, after a comma.
-    ArrayElement,
-    /// A comma or the end of the array.
-    ArrayComma,
-    /// Nothing.
-    Done,
-}
-
-/// What the bytes at the offset turned out to be. Ends are relative to it.
-enum Found<'a> {
-    Trace { trace: Box<Trace<'a>>, end: usize },
-    Invalid { error: serde_json::Error, end: usize },
-    Malformed { error: serde_json::Error },
-}
+pub struct Traces<'a>(Items<'a, TraceReader>);
 
 impl<'a> Iterator for Traces<'a> {
     type Item = Result<Trace<'a>, ReceiveError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.skip_spaces();
-            let byte = self.body.get(self.offset).copied();
-            let place = match (self.place, byte) {
-                (Place::Done, _) | (Place::Between, None) => return None,
-                (Place::Between, Some(b'[')) => Place::ArrayStart,
-                (Place::Between, Some(_)) => return Some(self.take_between()),
-                (Place::ArrayStart | Place::ArrayComma, Some(b']')) => Place::Between,
-                (Place::ArrayComma, Some(b',')) => Place::ArrayElement,
-                (Place::ArrayStart | Place::ArrayElement, Some(_)) => {
-                    return Some(self.take_element());
-                }
-                (Place::ArrayComma, Some(_)) => return Some(self.end("expected `,` or `]`")),
-                (_, None) => return Some(self.end("the array has no end")),
-            };
-            self.place = place;
-            self.offset += 1;
-        }
+        self.0.next()
     }
 }
 
-impl<'a> Traces<'a> {
-    fn skip_spaces(&mut self) {
-        let rest = &self.body[self.offset..];
-        self.offset +=
-            rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-        while self.line.end < self.offset {
-            let start = self.line.end + 1;
-            self.line =
-                Line { number: self.line.number + 1, start, end: line_end(self.body, start) };
-        }
+#[derive(Debug, Clone)]
+struct TraceReader;
+
+impl<'a> Reader<'a> for TraceReader {
+    type Item = Trace<'a>;
+
+    const NOUN: &'static str = "trace";
+
+    fn read(&self, json: &'a [u8]) -> Option<Result<(Trace<'a>, usize), serde_json::Error>> {
+        let mut stream = Deserializer::from_slice(json).into_iter();
+        let trace = stream.next()?;
+        Some(trace.map(|trace| (trace, stream.byte_offset())))
     }
-
-    fn take_element(&mut self) -> Result<Trace<'a>, ReceiveError> {
-        let found = read(&self.body[self.offset..]);
-        self.place = match found {
-            Found::Malformed { .. } => Place::Done,
-            _ => Place::ArrayComma,
-        };
-        self.settle(found)
-    }
-
-    fn take_between(&mut self) -> Result<Trace<'a>, ReceiveError> {
-        let rest = &self.body[self.offset..];
-        let mut found = read(&self.body[self.offset..self.line.end]);
-        if let Found::Malformed { error } = &found
-            && error.is_eof()
-            && !self.line_by_line
-        {
-            found = read(rest);
-        }
-        let malformed = matches!(found, Found::Malformed { .. });
-        let trace = self.settle(found);
-        if malformed {
-            self.line_by_line = true;
-            self.offset = next_start(self.body, self.line.end);
-        }
-        trace
-    }
-
-    fn settle(&mut self, found: Found<'a>) -> Result<Trace<'a>, ReceiveError> {
-        let index = self.index;
-        self.index += 1;
-        match found {
-            Found::Trace { trace, end } => {
-                self.offset += end;
-                Ok(*trace)
-            }
-            Found::Invalid { error, end } => {
-                let (line, column, reason) = self.locate(&error);
-                self.offset += end;
-                Err(ReceiveError::Invalid { index, line, column, reason })
-            }
-            Found::Malformed { error } => {
-                let (line, column, reason) = self.locate(&error);
-                Err(ReceiveError::Malformed { index, line, column, reason })
-            }
-        }
-    }
-
-    /// Where in the body an error is that was found in what starts at the offset, and its reason.
-    fn locate(&self, error: &serde_json::Error) -> (usize, usize, String) {
-        let reason = reason(error);
-        match error.line() {
-            0 | 1 => (self.line.number, self.offset - self.line.start + error.column(), reason),
-            below => (self.line.number + below - 1, error.column(), reason),
-        }
-    }
-
-    fn end(&mut self, reason: &str) -> Result<Trace<'a>, ReceiveError> {
-        self.place = Place::Done;
-        Err(ReceiveError::Malformed {
-            index: self.index,
-            line: self.line.number,
-            column: self.offset - self.line.start + 1,
-            reason: reason.to_owned(),
-        })
-    }
-}
-
-/// Reads the trace that `json` starts with. A refused one is read again, only to find its end.
-fn read(json: &[u8]) -> Found<'_> {
-    let mut stream = Deserializer::from_slice(json).into_iter::<Trace<'_>>();
-    let error = match stream.next() {
-        Some(Ok(trace)) => {
-            return Found::Trace { trace: Box::new(trace), end: stream.byte_offset() };
-        }
-        Some(Err(error)) => error,
-        None => serde::de::Error::custom("expected a trace object"),
-    };
-    let mut stream = Deserializer::from_slice(json).into_iter::<&RawValue>();
-    match stream.next() {
-        Some(Err(error)) => Found::Malformed { error },
-        _ => Found::Invalid { error, end: stream.byte_offset() },
-    }
-}
-
-/// The offset, from that of a newline on, of the next line that can start a trace.
-fn next_start(body: &[u8], newline: usize) -> usize {
-    let starts = |pair: &[u8]| matches!(pair, b"\n{" | b"\n[");
-    body[newline..].windows(2).position(starts).map_or(body.len(), |at| newline + at + 1)
-}
-
-/// The offset of the newline at or after `start`, or of the end.
-fn line_end(body: &[u8], start: usize) -> usize {
-    body[start..].iter().position(|byte| *byte == b'\n').map_or(body.len(), |at| start + at)
 }
 
 #[cfg(test)]

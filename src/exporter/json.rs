@@ -469,7 +469,13 @@ impl Survey {
     }
 }
 
-fn compact(json: &str) -> String {
+/// How deep valid JSON nests.
+pub(super) fn depth(json: &str) -> usize {
+    Survey::of(json).depth
+}
+
+/// Valid JSON without the whitespace between its tokens.
+pub(super) fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut kept = 0;
     for_each_structural(json, |byte, at| {

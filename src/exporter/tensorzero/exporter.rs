@@ -1,0 +1,175 @@
+//! The exporter: from a configuration to rows in Kafka.
+//!
+//! Decides what has to be true before the first row is taken (the brokers answer, unless that may
+//! wait), how the gateway's settings become the producer's, and what is said about failures. Topics
+//! that are not there are the brokers' to create or refuse.
+
+use super::DataType;
+use super::config::{ConfigError, Probe, TensorZeroConfig};
+use super::encode::encode;
+use super::meter::{self, Meter};
+use super::receive::{Row, rows};
+use crate::exporter::ledger::Ledger;
+use crate::exporter::receive::ReceiveError;
+use crate::exporter::sink::{Delivery, Sink};
+use crate::producer::{
+    Admin, AdminError, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+};
+use std::time::Duration;
+
+/// The largest row, in bytes as JSON. What a broker takes may be less, and counts after compression
+/// (`message.max.bytes`).
+pub const ROW_SIZE_MAX: usize = 20 << 20;
+
+/// Bytes of rows that wait for Kafka.
+const BUFFER_SIZE: usize = 4 * ROW_SIZE_MAX;
+
+/// How long a row waits for room in the buffer.
+const MAX_BLOCK: Duration = Duration::from_secs(5);
+
+/// Publishes rows.
+///
+/// ```no_run
+/// use ottla::exporter::tensorzero::{DataType, TensorZeroConfig, TensorZeroExporter};
+///
+/// # async fn run(body: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+/// let config = TensorZeroConfig::new(["localhost:9092"], "tensorzero");
+/// let exporter = TensorZeroExporter::start(&config).await?;
+/// for row in exporter.receive(DataType::ModelInference, body) {
+///     exporter.export(&row?).await?; // accepted; await the result to know it delivered
+/// }
+/// exporter.close(std::time::Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TensorZeroExporter {
+    config: TensorZeroConfig,
+    /// In the order of [`DataType::ALL`].
+    topics: [Topic; DataType::ALL.len()],
+    sink: Sink,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    meter: Meter,
+}
+
+/// Why the exporter does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorZeroError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The certificates cannot be used.
+    #[error("kafka: tls_ca_file: {0}")]
+    Tls(#[source] TlsError),
+    /// No broker answers as one.
+    #[error("kafka: failed to connect: {0}")]
+    Connect(#[source] AdminError),
+    /// The producer does not start.
+    #[error("kafka: {0}")]
+    Producer(#[from] StartError),
+}
+
+impl TensorZeroExporter {
+    /// Checks the settings, asks the brokers who they are, and starts. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// `TensorZeroError`; see its variants. `Connect` only where the probe is required.
+    pub async fn start(config: &TensorZeroConfig) -> Result<Self, TensorZeroError> {
+        let producer_config = producer_config(config)?;
+        probe(config, &producer_config).await?;
+        Ok(Self {
+            topics: DataType::ALL.map(|data_type| {
+                let name = data_type.topic(&config.topic_prefix);
+                Topic { meter: Meter::new(data_type, &name), name }
+            }),
+            sink: Sink::new(Producer::start(producer_config)?),
+            config: config.clone(),
+        })
+    }
+
+    /// The rows of `body`, as [`rows`] has them; refused ones are counted.
+    pub fn receive<'a>(
+        &self,
+        data_type: DataType,
+        body: &'a [u8],
+    ) -> impl Iterator<Item = Result<Row<'a>, ReceiveError>> + Send + use<'a> {
+        rows(data_type, body).inspect(|row| {
+            if row.is_err() {
+                meter::on_refused();
+            }
+        })
+    }
+
+    /// Encodes and hands over one row, to the topic of its kind. Ready when it is accepted: at once,
+    /// unless the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when the row is not accepted. Failures, then and later, are also logged and
+    /// counted.
+    pub async fn export(&self, row: &Row<'_>) -> Result<Delivery, SendError> {
+        let topic = &self.topics[row.data_type() as usize];
+        let encoded = encode(row, self.config.key);
+        let count = topic.meter.row();
+        let (name, key) = (topic.name.clone(), encoded.key.unwrap_or_default().to_owned());
+        let tell = move |result: &Result<_, SendError>| {
+            count(result);
+            if let Err(error) = result {
+                let key = key.escape_debug();
+                tracing::error!("kafka: failed to write row {key} to {name}: {error}");
+            }
+        };
+        let mut record = Record::to(&topic.name).value(encoded.value.as_bytes());
+        record.key = encoded.key.map(str::as_bytes);
+        self.sink.send(record, 1, tell).await
+    }
+
+    /// The exporter's settings.
+    pub const fn config(&self) -> &TensorZeroConfig {
+        &self.config
+    }
+
+    /// What became of every row.
+    pub fn ledger(&self) -> &Ledger {
+        self.sink.ledger()
+    }
+
+    /// Takes no more rows, delivers those accepted for up to `timeout`, and ends the rest.
+    pub async fn close(&self, timeout: Duration) {
+        self.sink.close(timeout).await;
+    }
+}
+
+fn producer_config(config: &TensorZeroConfig) -> Result<ProducerConfig, ConfigError> {
+    let mut producer = config.producer()?;
+    producer.record_size_max = ROW_SIZE_MAX;
+    producer.buffer_memory = BUFFER_SIZE;
+    producer.max_block = MAX_BLOCK;
+    let shortest = producer.linger + producer.request_timeout;
+    producer.delivery_timeout = producer.delivery_timeout.max(shortest);
+    Ok(producer)
+}
+
+/// Whether the brokers answer, which is not needed if the probe only warns.
+async fn probe(
+    config: &TensorZeroConfig,
+    producer: &ProducerConfig,
+) -> Result<(), TensorZeroError> {
+    let connected = Admin::connect(producer).await;
+    meter::on_connected(connected.is_ok());
+    match (connected, config.probe) {
+        (Ok(_), _) => Ok(()),
+        (Err(AdminError::Tls(error)), _) => Err(TensorZeroError::Tls(error)),
+        (Err(error), Probe::Require) => Err(TensorZeroError::Connect(error)),
+        (Err(error), Probe::Warn) => {
+            tracing::warn!("kafka: failed to connect, and rows will wait: {error}");
+            Ok(())
+        }
+    }
+}
