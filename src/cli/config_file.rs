@@ -1,6 +1,6 @@
-//! Configuration files: Bifrost's `config.json`, or ottla's own TOML.
+//! Configuration files: Bifrost's `config.json`, TensorZero's TOML, or ottla's own.
 //!
-//! Decides which of the two a file is (by its name), and the names in TOML: those of the flags with
+//! Decides which of them a file is (by its name; TensorZero's has a table `gateway`), and the names in our TOML: those of the flags with
 //! `_`, options of the Kafka exporter in a table of their own.
 //!
 //! ```toml
@@ -19,6 +19,7 @@
 use super::Exit;
 use crate::exporter::bifrost::{BifrostConfig, KafkaEntry};
 use crate::exporter::otlp::{Origin, OtlpOptions};
+use crate::exporter::tensorzero::TensorZeroConfig;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -38,6 +39,7 @@ const OF_SERVICE: [&str; 7] = [
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     pub(super) bifrost: Option<BifrostConfig>,
+    pub(super) tensorzero: Option<TensorZeroConfig>,
     pub(super) otlp: Option<OtlpOptions>,
     service: BTreeMap<String, String>,
 }
@@ -67,9 +69,21 @@ impl ConfigFile {
         }
     }
 
+    fn from_tensorzero(text: &str) -> Result<Self, String> {
+        let read = TensorZeroConfig::from_toml(text, &|name| std::env::var(name).ok());
+        match read.map_err(|error| error.to_string())? {
+            Some(config) => Ok(Self { tensorzero: Some(config), ..Self::default() }),
+            None => Err("Kafka is off; set enabled = true in [gateway.observability] and \
+                         [gateway.observability.kafka]"
+                .into()),
+        }
+    }
+
     fn from_toml(text: &str) -> Result<Self, String> {
-        // The parser's words show the line.
-        let table: Table = text.parse().map_err(|error| format!("not TOML: {error}"))?;
+        let table: Table = text.parse().map_err(|error| not_toml(text, &error))?;
+        if table.contains_key("gateway") {
+            return Self::from_tensorzero(text);
+        }
         let mut file = Self::default();
         for (name, value) in table {
             match value {
@@ -100,6 +114,13 @@ impl ConfigFile {
             .transpose()
             .map_err(|fault| Exit::new(Exit::USAGE, format!("{name} in the file: {fault}")))
     }
+}
+
+/// The parser's own display would repeat the line, which may hold a password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("not TOML: line {line}: {}", error.message())
 }
 
 fn options(table: Table) -> Result<OtlpOptions, String> {

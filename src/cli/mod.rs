@@ -25,6 +25,7 @@ mod waterfall;
 
 use crate::exporter::bifrost::BifrostError;
 use crate::exporter::otlp::OtlpError;
+use crate::exporter::tensorzero::TensorZeroError;
 use crate::producer::{AdminError, TlsError};
 use crate::service::ServiceError;
 use clap::{Parser, Subcommand};
@@ -82,10 +83,12 @@ impl From<ServiceError> for Exit {
             ServiceError::Bifrost(BifrostError::Connect(_) | BifrostError::Topic(_)) => {
                 Self::UNREACHABLE
             }
+            ServiceError::TensorZero(TensorZeroError::Connect(_)) => Self::UNREACHABLE,
             ServiceError::Otlp(OtlpError::Connect(_)) => Self::UNREACHABLE,
-            ServiceError::Bifrost(_) | ServiceError::Otlp(_) | ServiceError::Listen { .. } => {
-                Self::USAGE
-            }
+            ServiceError::Bifrost(_)
+            | ServiceError::TensorZero(_)
+            | ServiceError::Otlp(_)
+            | ServiceError::Listen { .. } => Self::USAGE,
             ServiceError::Stdin(_) => Self::UNDELIVERED,
         };
         match error {

@@ -10,8 +10,9 @@ use super::{Exit, asked_to_stop, duration, plural};
 use crate::broker::{BrokerConfig, EmbeddedBroker};
 use crate::exporter::bifrost::BifrostConfig;
 use crate::exporter::otlp::OtlpConfig;
+use crate::exporter::tensorzero::{DataType, SecurityProtocol, TensorZeroConfig};
 use crate::producer::Address;
-use crate::service::{Ack, Service, ServiceConfig, Summary};
+use crate::service::{Ack, Service, ServiceConfig, Stdin, Summary};
 use clap::{Args, ValueEnum};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -26,16 +27,20 @@ const DEFAULT_HTTP: &str = "127.0.0.1:4318";
 /// The topic of `--dev` without a configuration: the one of Bifrost's documentation.
 pub(super) const DEV_TOPIC: &str = "bifrost-traces";
 
+/// What topics of `--dev` begin with, without a configuration: as in TensorZero's documentation.
+const DEV_PREFIX: &str = "tensorzero";
+
 const DEFAULT_MESSAGE_MIB: usize = 20;
 const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// Bifrost's config.json with a plugin entry named "kafka", or a TOML file (README).
+    /// Bifrost's config.json with a plugin entry named "kafka", TensorZero's TOML with a table
+    /// [gateway.observability.kafka], or a TOML file of ours (README).
     #[arg(long, env = "OTTLA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to publish: kafka takes OpenTelemetry's signals, bifrost LLM traces. Default: what the
-    /// configuration asks for.
+    /// What to publish: kafka takes OpenTelemetry's signals, bifrost LLM traces, tensorzero
+    /// inferences. Default: what the configuration asks for.
     #[arg(long, env = "OTTLA_EXPORTER", value_name = "NAME")]
     exporter: Option<Exporter>,
     /// Publish to an embedded broker instead of the configured ones.
@@ -57,7 +62,7 @@ pub(super) struct Start {
     #[arg(long, env = "OTTLA_ADMIN_ENDPOINT", value_name = "ADDR")]
     admin_endpoint: Option<SocketAddr>,
     /// Answer a sender when Kafka has what it sent, or when that is queued. Default: broker for
-    /// OpenTelemetry, queue for Bifrost.
+    /// OpenTelemetry, queue for Bifrost, for TensorZero queue if its async_writes is on.
     #[arg(long, env = "OTTLA_ACK", value_name = "WHEN")]
     ack: Option<AckArgument>,
     /// How long what was accepted may take to be delivered at the end: 250ms, 10s, 2m. Default: 10s.
@@ -73,12 +78,35 @@ enum Exporter {
     Kafka,
     /// Bifrost's LLM traces.
     Bifrost,
+    /// TensorZero's inferences.
+    #[value(name = "tensorzero")]
+    TensorZero,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// Bifrost traces.
     Bifrost,
+    /// TensorZero's model inferences.
+    #[value(name = "model_inference")]
+    ModelInference,
+    /// TensorZero's chat inferences.
+    #[value(name = "chat_inference")]
+    ChatInference,
+    /// TensorZero's JSON inferences.
+    #[value(name = "json_inference")]
+    JsonInference,
+}
+
+impl From<Kind> for Stdin {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Bifrost => Self::Bifrost,
+            Kind::ModelInference => Self::TensorZero(DataType::ModelInference),
+            Kind::ChatInference => Self::TensorZero(DataType::ChatInference),
+            Kind::JsonInference => Self::TensorZero(DataType::JsonInference),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -96,34 +124,37 @@ impl From<AckArgument> for Ack {
     }
 }
 
+/// What is published, and where; one at least.
+struct Exporters {
+    bifrost: Option<BifrostConfig>,
+    tensorzero: Option<TensorZeroConfig>,
+    otlp: Option<OtlpConfig>,
+}
+
 impl Start {
     pub(super) async fn run(self) -> Result<(), Exit> {
         let file = match &self.config {
             Some(path) => ConfigFile::read(path)?,
             None => ConfigFile::default(),
         };
-        let (mut bifrost, mut otlp) = self.exporters(&file)?;
+        let mut exporters = self.exporters(&file)?;
         let broker = if self.dev {
             let broker = start_broker().await?;
-            point_at(&broker, bifrost.as_mut(), otlp.as_mut())?;
+            exporters.point_at(&broker)?;
             Some(broker)
         } else {
             None
         };
-        let config = self.service(&file, bifrost.clone(), otlp.clone())?;
-        let service = Service::start(config).await?;
-        announce(&service, bifrost.as_ref(), otlp.as_ref());
+        let service = Service::start(self.service(&file, &exporters)?).await?;
+        announce(&service, &exporters);
         let summary = service.run(asked_to_stop()).await?;
         if let Some(broker) = broker {
             broker.shutdown().await;
         }
-        conclude(&summary, if otlp.is_some() { "item" } else { "trace" })
+        conclude(&summary, exporters.noun())
     }
 
-    fn exporters(
-        &self,
-        file: &ConfigFile,
-    ) -> Result<(Option<BifrostConfig>, Option<OtlpConfig>), Exit> {
+    fn exporters(&self, file: &ConfigFile) -> Result<Exporters, Exit> {
         let named = match self.exporter {
             Some(exporter) => Some(exporter),
             None => file.service("exporter", |text| Exporter::from_str(text, true))?,
@@ -134,25 +165,34 @@ impl Start {
             None if asks_for_otlp => Some(self.otlp(file)?),
             _ => None,
         };
-        let bifrost = match (&file.bifrost, named) {
-            (_, Some(Exporter::Kafka)) => None,
-            (Some(config), _) => Some(config.clone()),
-            (None, _) if self.dev && otlp.is_none() => {
-                Some(BifrostConfig::new([DEFAULT_LISTEN], DEV_TOPIC))
+        let rows = matches!(self.stdin, Some(kind) if kind != Kind::Bifrost);
+        let mut bifrost =
+            file.bifrost.clone().filter(|_| matches!(named, None | Some(Exporter::Bifrost)));
+        let mut tensorzero =
+            file.tensorzero.clone().filter(|_| matches!(named, None | Some(Exporter::TensorZero)));
+        if self.dev && bifrost.is_none() && tensorzero.is_none() && otlp.is_none() {
+            if named == Some(Exporter::TensorZero) || (named.is_none() && rows) {
+                tensorzero = Some(TensorZeroConfig::new([DEFAULT_LISTEN], DEV_PREFIX));
+            } else {
+                bifrost = Some(BifrostConfig::new([DEFAULT_LISTEN], DEV_TOPIC));
             }
-            (None, _) => None,
-        };
-        if bifrost.is_none() && otlp.is_none() {
+        }
+        if bifrost.is_none() && tensorzero.is_none() && otlp.is_none() {
             let remedy = "give --config FILE, --exporter kafka for OpenTelemetry, or --dev to try it \
                           with an embedded broker";
             return Err(Exit::new(Exit::USAGE, format!("nowhere to publish to: {remedy}")));
         }
-        if self.stdin.is_some() && bifrost.is_none() {
+        if self.stdin == Some(Kind::Bifrost) && bifrost.is_none() {
             let told =
                 "--stdin bifrost needs Bifrost's exporter: give its config.json with --config";
             return Err(Exit::new(Exit::USAGE, told));
         }
-        Ok((bifrost, otlp))
+        if rows && tensorzero.is_none() {
+            let told = "--stdin of inferences needs TensorZero's exporter: give its TOML, with a \
+                        table [gateway.observability.kafka], with --config";
+            return Err(Exit::new(Exit::USAGE, told));
+        }
+        Ok(Exporters { bifrost, tensorzero, otlp })
     }
 
     fn otlp(&self, file: &ConfigFile) -> Result<OtlpConfig, Exit> {
@@ -167,12 +207,8 @@ impl Start {
         Ok(config)
     }
 
-    fn service(
-        &self,
-        file: &ConfigFile,
-        bifrost: Option<BifrostConfig>,
-        otlp: Option<OtlpConfig>,
-    ) -> Result<ServiceConfig, Exit> {
+    fn service(&self, file: &ConfigFile, exporters: &Exporters) -> Result<ServiceConfig, Exit> {
+        let Exporters { bifrost, tensorzero, otlp } = exporters;
         let default =
             |text: &str, wanted: bool| wanted.then(|| text.parse().expect("a socket address"));
         let grpc = self.otlp_grpc_endpoint.or(file.service("otlp_grpc_endpoint", parsed)?);
@@ -184,12 +220,13 @@ impl Start {
             grpc: grpc.or_else(|| default(DEFAULT_GRPC, otlp.is_some())).filter(|_| otlp.is_some()),
             http: http.or_else(|| default(DEFAULT_HTTP, self.stdin.is_none())),
             admin: self.admin_endpoint.or(file.service("admin_endpoint", parsed)?),
-            stdin: self.stdin.is_some(),
+            stdin: self.stdin.map(Stdin::from),
             ack: self.ack.or(ack).map(Ack::from),
             message_size_max: mib.unwrap_or(DEFAULT_MESSAGE_MIB).clamp(1, 1024) << 20,
             shutdown_timeout: within.unwrap_or(DEFAULT_SHUTDOWN),
-            bifrost,
-            otlp,
+            bifrost: bifrost.clone(),
+            tensorzero: tensorzero.clone(),
+            otlp: otlp.clone(),
         })
     }
 }
@@ -211,55 +248,86 @@ async fn start_broker() -> Result<EmbeddedBroker, Exit> {
     }
 }
 
-/// Publishes to the embedded broker, which encrypts nothing and knows nobody.
-fn point_at(
-    broker: &EmbeddedBroker,
-    bifrost: Option<&mut BifrostConfig>,
-    otlp: Option<&mut OtlpConfig>,
-) -> Result<(), Exit> {
-    if let Some(bifrost) = bifrost {
-        bifrost.brokers = broker.bootstrap();
-        bifrost.auto_create_topic = true;
-        bifrost.tls_enabled = false;
-        bifrost.sasl_enabled = false;
+impl Exporters {
+    /// Publishes to the embedded broker, which encrypts nothing and knows nobody.
+    fn point_at(&mut self, broker: &EmbeddedBroker) -> Result<(), Exit> {
+        if let Some(bifrost) = &mut self.bifrost {
+            bifrost.brokers = broker.bootstrap();
+            bifrost.auto_create_topic = true;
+            bifrost.tls_enabled = false;
+            bifrost.sasl_enabled = false;
+        }
+        if let Some(tensorzero) = &mut self.tensorzero {
+            tensorzero.brokers = broker.bootstrap();
+            tensorzero.security_protocol = SecurityProtocol::Plaintext;
+            tensorzero.sasl = None;
+            tensorzero.tls_ca_file = None;
+        }
+        if let Some(otlp) = &mut self.otlp {
+            let addresses: Result<Vec<Address>, _> =
+                broker.bootstrap().iter().map(|address| address.parse()).collect();
+            otlp.producer.bootstrap = addresses.map_err(|error| Exit::new(Exit::FAILED, error))?;
+            otlp.producer.tls = None;
+            otlp.producer.sasl = None;
+        }
+        Ok(())
     }
-    if let Some(otlp) = otlp {
-        let addresses: Result<Vec<Address>, _> =
-            broker.bootstrap().iter().map(|address| address.parse()).collect();
-        otlp.producer.bootstrap = addresses.map_err(|error| Exit::new(Exit::FAILED, error))?;
-        otlp.producer.tls = None;
-        otlp.producer.sasl = None;
+
+    /// What people call one of the things that are published.
+    const fn noun(&self) -> &'static str {
+        match (&self.otlp, &self.bifrost) {
+            (Some(_), _) => "item",
+            (None, Some(_)) => "trace",
+            (None, None) => "row",
+        }
     }
-    Ok(())
 }
 
-fn announce(service: &Service, bifrost: Option<&BifrostConfig>, otlp: Option<&OtlpConfig>) {
+fn announce(service: &Service, exporters: &Exporters) {
+    let Exporters { bifrost, tensorzero, otlp } = exporters;
     if let Some(otlp) = otlp {
-        let brokers: Vec<_> = otlp.producer.bootstrap.iter().map(ToString::to_string).collect();
-        let topics = &otlp.topics;
-        tracing::info!(
-            "publishing OpenTelemetry to topics {:?}, {:?} and {:?} on {}",
-            topics.traces,
-            topics.metrics,
-            topics.logs,
-            brokers.join(",")
-        );
+        announce_otlp(service, otlp);
     }
-    if let Some(address) = service.grpc_address() {
-        tracing::info!("receiving OTLP over gRPC at {address}");
-    }
-    if let (Some(address), Some(_)) = (service.http_address(), otlp) {
-        tracing::info!("receiving OTLP over HTTP at http://{address}/v1/traces, metrics and logs");
-    }
+    let http = service.http_address();
     if let Some(bifrost) = bifrost {
         let brokers = bifrost.brokers.join(",");
         tracing::info!("publishing to topic {:?} on {brokers}", bifrost.topic);
-        if let Some(address) = service.http_address() {
+        if let Some(address) = http {
             tracing::info!("receiving traces at http://{address}/v1/bifrost/traces");
+        }
+    }
+    if let Some(tensorzero) = tensorzero {
+        let brokers = tensorzero.brokers.join(",");
+        let topics = DataType::ALL.map(|kind| kind.topic(&tensorzero.topic_prefix));
+        tracing::info!("publishing inferences to topics {} on {brokers}", topics.join(", "));
+        if let Some(address) = http {
+            let [first, others @ ..] = DataType::ALL.map(DataType::name);
+            let others = others.join(" and ");
+            tracing::info!(
+                "receiving inferences at http://{address}/v1/tensorzero/{first}, {others}"
+            );
         }
     }
     if let Some(address) = service.admin_address() {
         tracing::info!("health and metrics at http://{address}/healthz, /readyz and /metrics");
+    }
+}
+
+fn announce_otlp(service: &Service, otlp: &OtlpConfig) {
+    let brokers: Vec<_> = otlp.producer.bootstrap.iter().map(ToString::to_string).collect();
+    let topics = &otlp.topics;
+    tracing::info!(
+        "publishing OpenTelemetry to topics {:?}, {:?} and {:?} on {}",
+        topics.traces,
+        topics.metrics,
+        topics.logs,
+        brokers.join(",")
+    );
+    if let Some(address) = service.grpc_address() {
+        tracing::info!("receiving OTLP over gRPC at {address}");
+    }
+    if let Some(address) = service.http_address() {
+        tracing::info!("receiving OTLP over HTTP at http://{address}/v1/traces, metrics and logs");
     }
 }
 

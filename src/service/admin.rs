@@ -33,8 +33,11 @@ impl fmt::Debug for Recorder {
 /// Begins to count; what happened before is not counted. `None` if this process already counts
 /// elsewhere.
 pub(super) fn recorder() -> Option<Recorder> {
-    let matcher = Matcher::Suffix("latency_seconds".to_owned());
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(matcher, &LATENCIES).ok()?;
+    let seconds = Matcher::Suffix("latency_seconds".to_owned());
+    let millis = Matcher::Suffix("duration_ms".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &LATENCIES).ok()?;
+    let in_millis = LATENCIES.map(|seconds| seconds * 1000.0);
+    let builder = builder.set_buckets_for_metric(millis, &in_millis).ok()?;
     builder.install_recorder().ok().map(Recorder)
 }
 

@@ -1,19 +1,20 @@
-//! Traces over HTTP: `POST /v1/bifrost/traces`.
+//! Traces and rows over HTTP: `POST /v1/bifrost/traces`, `POST /v1/tensorzero/chat_inference` and its
+//! like.
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 200 | Kafka has every trace (`--ack broker`) |
-//! | 202 | every trace is queued (`--ack queue`) |
-//! | 400 | something of the body is no trace; the traces counted as accepted are |
+//! | 200 | Kafka has every item (`--ack broker`) |
+//! | 202 | every item is queued (`--ack queue`) |
+//! | 400 | something of the body is none; the items counted as accepted are |
 //! | 413, 415 | the body is too large, or in an encoding that is not read |
-//! | 429 | the queue is full: send the traces after the accepted ones again, later |
+//! | 429 | the queue is full: send the items after the accepted ones again, later |
 //! | 503 | not delivered in time (`--ack broker`), or shutting down |
 //!
 //! Every answer is JSON: `accepted`, `delivered` if that was waited for, and `errors`.
 
 use super::body::{self, BodyError, Held, Room};
-use super::intake::{Intake, Receipt, Stopped};
-use crate::exporter::bifrost::ReceiveError;
+use super::intake::{Exporter, Intake, Receipt, Stopped};
+use crate::exporter::ReceiveError;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -33,16 +34,26 @@ const ROOM: usize = 4 * BODY_SIZE_MAX;
 /// How long a sender is kept waiting for room before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Adds the path.
-pub(super) fn routes(router: Router, intake: &Arc<Intake>) -> Router {
-    let (intake, room) = (Arc::clone(intake), Room::new(ROOM));
-    let take = move |request: Request| async move {
-        match held(request, &room).await {
-            Ok(held) => respond(&intake.take(&held.bytes, PATIENCE, ReceiveError::to_string).await),
-            Err(error) => refuse(&error),
-        }
-    };
-    router.route("/v1/bifrost/traces", post(take))
+/// Adds the paths, each for one kind of items.
+pub(super) fn routes<E: Exporter>(
+    mut router: Router,
+    intake: &Arc<Intake<E>>,
+    paths: impl IntoIterator<Item = (String, E::Kind)>,
+) -> Router {
+    let room = Room::new(ROOM);
+    for (path, kind) in paths {
+        let (intake, room) = (Arc::clone(intake), room.clone());
+        let take = move |request: Request| async move {
+            let held = match held(request, &room).await {
+                Ok(held) => held,
+                Err(error) => return refuse(&error),
+            };
+            let word = ReceiveError::to_string;
+            respond(&intake.take(kind, &held.bytes, PATIENCE, word).await, E::NOUN)
+        };
+        router = router.route(&path, post(take));
+    }
+    router
 }
 
 async fn held(request: Request, room: &Room) -> Result<Held, BodyError> {
@@ -61,7 +72,7 @@ fn refuse(error: &BodyError) -> Response {
     response
 }
 
-fn respond(receipt: &Receipt) -> Response {
+fn respond(receipt: &Receipt, noun: &str) -> Response {
     let status = match &receipt.stopped {
         Some(Stopped::Full) => StatusCode::TOO_MANY_REQUESTS,
         Some(Stopped::Refused(_)) => StatusCode::SERVICE_UNAVAILABLE,
@@ -74,9 +85,9 @@ fn respond(receipt: &Receipt) -> Response {
     errors.extend_from_slice(&receipt.undelivered.errors);
     match &receipt.stopped {
         Some(Stopped::Full) => errors.push(match receipt.accepted + receipt.malformed.count {
-            0 => "the queue is full: send the traces again later".to_owned(),
+            0 => format!("the queue is full: send the {noun} again later"),
             read => {
-                format!("the queue is full: send the traces after the first {read} again later")
+                format!("the queue is full: send the {noun} after the first {read} again later")
             }
         }),
         Some(Stopped::Refused(error)) => errors.push(error.to_string()),

@@ -1,43 +1,105 @@
-//! From a body to accepted traces, whatever brought it.
+//! From a body to accepted traces or rows, whatever brought it.
 //!
-//! Decides what happens to the good traces of a body with bad ones (they are accepted), and when a
-//! sender may forget a trace ([`Ack`]).
+//! Decides what happens to the good items of a body with bad ones (they are accepted), and when a
+//! sender may forget an item ([`Ack`]).
 
-use crate::exporter::Delivery;
-use crate::exporter::bifrost::{BifrostExporter, ReceiveError, traces};
+use crate::exporter::bifrost::{BifrostExporter, Trace, traces};
+use crate::exporter::tensorzero::{DataType, Row, TensorZeroExporter};
+use crate::exporter::{Delivery, ReceiveError};
 use crate::producer::SendError;
+use std::fmt::Debug;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Errors told to a sender; more of the same help nobody.
 const ERRORS_TOLD_MAX: usize = 10;
 
-/// When a sender is told that its traces are taken care of.
+/// When a sender is told that what it sent is taken care of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ack {
-    /// When they are queued: at once, as Bifrost's connector does.
+    /// When it is queued: at once, as Bifrost's connector does.
     #[default]
     Queue,
-    /// When Kafka has them.
+    /// When Kafka has it.
     Broker,
 }
 
+/// An exporter of items that come in bodies of JSON.
+pub(super) trait Exporter: Debug + Send + Sync + 'static {
+    /// What the items of a body can be.
+    type Kind: Copy + Send + Sync + 'static;
+    /// What is exported.
+    type Item<'a>: Send;
+
+    /// What people call several of them.
+    const NOUN: &'static str;
+
+    fn receive<'a>(
+        &self,
+        kind: Self::Kind,
+        body: &'a [u8],
+    ) -> impl Iterator<Item = Result<Self::Item<'a>, ReceiveError>> + Send;
+
+    fn export(
+        &self,
+        item: Self::Item<'_>,
+    ) -> impl Future<Output = Result<Delivery, SendError>> + Send;
+}
+
+impl Exporter for BifrostExporter {
+    type Kind = ();
+    type Item<'a> = Trace<'a>;
+
+    const NOUN: &'static str = "traces";
+
+    fn receive<'a>(
+        &self,
+        (): (),
+        body: &'a [u8],
+    ) -> impl Iterator<Item = Result<Trace<'a>, ReceiveError>> + Send {
+        traces(body)
+    }
+
+    async fn export(&self, trace: Self::Item<'_>) -> Result<Delivery, SendError> {
+        self.export(trace).await
+    }
+}
+
+impl Exporter for TensorZeroExporter {
+    type Kind = DataType;
+    type Item<'a> = Row<'a>;
+
+    const NOUN: &'static str = "rows";
+
+    fn receive<'a>(
+        &self,
+        data_type: DataType,
+        body: &'a [u8],
+    ) -> impl Iterator<Item = Result<Row<'a>, ReceiveError>> + Send {
+        self.receive(data_type, body)
+    }
+
+    async fn export(&self, row: Self::Item<'_>) -> Result<Delivery, SendError> {
+        self.export(&row).await
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Intake {
-    exporter: BifrostExporter,
+pub(super) struct Intake<E> {
+    exporter: E,
     ack: Ack,
 }
 
 /// What became of a body.
 #[derive(Debug, Default)]
 pub(super) struct Receipt {
-    /// Traces that were accepted.
+    /// Items that were accepted.
     pub(super) accepted: u64,
-    /// Traces that Kafka has, if the sender waits for that.
+    /// Items that Kafka has, if the sender waits for that.
     pub(super) delivered: Option<u64>,
     /// What was wrong with the body, first things first.
     pub(super) malformed: Told,
-    /// Traces that were accepted, and then not delivered while the sender waited.
+    /// Items that were accepted, and then not delivered while the sender waited.
     pub(super) undelivered: Told,
     /// Why reading stopped before the end of the body.
     pub(super) stopped: Option<Stopped>,
@@ -48,7 +110,7 @@ pub(super) struct Receipt {
 pub(super) enum Stopped {
     /// The buffer is full: later.
     Full,
-    /// The trace cannot be sent, and those behind it were not tried.
+    /// The item cannot be sent, and those behind it were not tried.
     Refused(SendError),
 }
 
@@ -68,28 +130,29 @@ impl Told {
     }
 }
 
-impl Intake {
-    pub(super) const fn new(exporter: BifrostExporter, ack: Ack) -> Self {
+impl<E: Exporter> Intake<E> {
+    pub(super) const fn new(exporter: E, ack: Ack) -> Self {
         Self { exporter, ack }
     }
 
-    pub(super) const fn exporter(&self) -> &BifrostExporter {
+    pub(super) const fn exporter(&self) -> &E {
         &self.exporter
     }
 
-    /// Accepts the traces of `body`, waiting up to `patience` for room for each. `word` puts what
-    /// is no trace into words.
+    /// Accepts the items of `body`, waiting up to `patience` for room for each. `word` puts what is
+    /// none into words.
     pub(super) async fn take(
         &self,
+        kind: E::Kind,
         body: &[u8],
         patience: Duration,
         word: impl Fn(&ReceiveError) -> String,
     ) -> Receipt {
         let mut receipt = Receipt::default();
         let mut deliveries = Vec::new();
-        for trace in traces(body) {
-            match trace {
-                Ok(trace) => match timeout(patience, self.exporter.export(trace)).await {
+        for item in self.exporter.receive(kind, body) {
+            match item {
+                Ok(item) => match timeout(patience, self.exporter.export(item)).await {
                     Ok(Ok(delivery)) => {
                         receipt.accepted += 1;
                         if self.ack == Ack::Broker {

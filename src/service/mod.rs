@@ -4,7 +4,7 @@
 //! listener     connections, bounded
 //! body         a request's bytes, bounded
 //! otlp         OpenTelemetry over gRPC and HTTP   --exporter-->  Kafka
-//! http, stdin  Bifrost's traces   --intake-->     --exporter-->  Kafka
+//! http, stdin  traces, rows   --intake-->         --exporter-->  Kafka
 //! admin        health, readiness, metrics
 //! ```
 //!
@@ -30,6 +30,9 @@ mod stdin;
 use crate::exporter::Counts;
 use crate::exporter::bifrost::{BifrostConfig, BifrostError, BifrostExporter};
 use crate::exporter::otlp::{OtlpConfig, OtlpError, OtlpExporter};
+use crate::exporter::tensorzero::{
+    DataType, TensorZeroConfig, TensorZeroError, TensorZeroExporter,
+};
 use axum::Router;
 use axum::http::StatusCode;
 use futures_util::FutureExt;
@@ -52,6 +55,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 pub struct ServiceConfig {
     /// Where Bifrost's traces are published, if they are.
     pub bifrost: Option<BifrostConfig>,
+    /// Where TensorZero's rows are published, if they are.
+    pub tensorzero: Option<TensorZeroConfig>,
     /// Where OpenTelemetry's signals are published, if they are.
     pub otlp: Option<OtlpConfig>,
     /// Where OTLP over gRPC is served; nowhere, if `None`.
@@ -61,15 +66,24 @@ pub struct ServiceConfig {
     pub http: Option<SocketAddr>,
     /// Where health and metrics are served; nowhere, if `None`.
     pub admin: Option<SocketAddr>,
-    /// Whether standard input holds Bifrost's traces, one a line. The service ends with it.
-    pub stdin: bool,
+    /// What standard input holds, one a line, if it is read. The service ends with it.
+    pub stdin: Option<Stdin>,
     /// When a sender is answered. Default: for Bifrost when its traces are queued, for
-    /// OpenTelemetry when Kafka has them.
+    /// OpenTelemetry when Kafka has them, for TensorZero as its `async_writes` says.
     pub ack: Option<Ack>,
     /// Largest message of OTLP, in bytes after decompression.
     pub message_size_max: usize,
     /// How long accepted traces may take to be delivered when the service is told to stop.
     pub shutdown_timeout: Duration,
+}
+
+/// What standard input holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// Bifrost's traces.
+    Bifrost,
+    /// TensorZero's rows of one kind.
+    TensorZero(DataType),
 }
 
 /// Why a service does not start, or ends early.
@@ -79,6 +93,9 @@ pub enum ServiceError {
     /// The exporter does not start.
     #[error(transparent)]
     Bifrost(#[from] BifrostError),
+    /// The exporter does not start.
+    #[error(transparent)]
+    TensorZero(#[from] TensorZeroError),
     /// The exporter does not start.
     #[error(transparent)]
     Otlp(#[from] OtlpError),
@@ -101,7 +118,7 @@ pub enum ServiceError {
 pub struct Summary {
     /// What became of everything that was taken in.
     pub counts: Counts,
-    /// What standard input held that was no trace. Senders over HTTP are told themselves.
+    /// What standard input held that could not be read. Senders over HTTP are told themselves.
     pub refused: u64,
 }
 
@@ -115,14 +132,21 @@ impl Summary {
 /// A service that is ready.
 #[derive(Debug)]
 pub struct Service {
-    bifrost: Option<Arc<Intake>>,
-    otlp: Option<Arc<OtlpIntake>>,
+    intakes: Intakes,
     grpc: Option<TcpListener>,
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
     recorder: Option<Recorder>,
-    stdin: bool,
+    stdin: Option<Stdin>,
     shutdown_timeout: Duration,
+}
+
+/// One for each exporter that there is.
+#[derive(Debug, Clone)]
+struct Intakes {
+    bifrost: Option<Arc<Intake<BifrostExporter>>>,
+    tensorzero: Option<Arc<Intake<TensorZeroExporter>>>,
+    otlp: Option<Arc<OtlpIntake>>,
 }
 
 impl Service {
@@ -134,24 +158,9 @@ impl Service {
     pub async fn start(config: ServiceConfig) -> Result<Self, ServiceError> {
         // Before anything that counts.
         let recorder = config.admin.and_then(|_| admin::recorder());
-        let bifrost = match &config.bifrost {
-            Some(bifrost) => {
-                let exporter = BifrostExporter::start(bifrost).await?;
-                Some(Arc::new(Intake::new(exporter, config.ack.unwrap_or(Ack::Queue))))
-            }
-            None => None,
-        };
-        let otlp = match config.otlp {
-            Some(otlp) => {
-                let exporter = OtlpExporter::start(otlp).await?;
-                let ack = config.ack.unwrap_or(Ack::Broker);
-                Some(Arc::new(OtlpIntake::new(exporter, ack, config.message_size_max)))
-            }
-            None => None,
-        };
+        let intakes = Intakes::start(&config).await?;
         Ok(Self {
-            bifrost,
-            otlp,
+            intakes,
             grpc: bind(config.grpc).await?,
             http: bind(config.http).await?,
             admin: bind(config.admin).await?,
@@ -183,18 +192,13 @@ impl Service {
     ///
     /// `Stdin` when standard input breaks. What was accepted before is delivered all the same.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, ServiceError> {
-        let (bifrost, otlp) = (self.bifrost.clone(), self.otlp.clone());
+        let intakes = self.intakes.clone();
         let (stdin, shutdown_timeout) = (self.stdin, self.shutdown_timeout);
         let (stopping, stopped) = watch::channel(false);
         // It may end before anybody asks it to, and is asked again below.
         let serving = self.serve(&stopped).fuse();
         tokio::pin!(serving);
-        let reading = async {
-            match &bifrost {
-                Some(intake) if stdin => stdin::read(intake).await,
-                _ => std::future::pending().await,
-            }
-        };
+        let reading = intakes.read(stdin);
         let ended = tokio::select! {
             () = stop => Ok(0),
             refused = reading => refused,
@@ -202,7 +206,7 @@ impl Service {
         };
         stopping.send_replace(true);
         tokio::select! {
-            () = close(bifrost.as_deref(), otlp.as_deref(), shutdown_timeout) => {}
+            () = intakes.close(shutdown_timeout) => {}
             // Never without what it accepted: that is delivered all the same.
             () = async { (&mut serving).await; std::future::pending().await } => {}
         }
@@ -211,9 +215,7 @@ impl Service {
         if !serving.is_terminated() {
             let _ = timeout(ANSWER_TIME, &mut serving).await;
         }
-        let of_bifrost = bifrost.map(|intake| intake.exporter().ledger().counts());
-        let of_otlp = otlp.map(|intake| intake.exporter().counts());
-        let counts = of_bifrost.into_iter().chain(of_otlp).sum();
+        let counts = intakes.counts();
         let refused = ended.map_err(ServiceError::Stdin)?;
         Ok(Summary { counts, refused })
     }
@@ -224,11 +226,11 @@ impl Service {
         let mut add = |listener: Option<TcpListener>, routes: Router| {
             served.extend(listener.map(|l| listener::serve(l, routes, stopped.clone())));
         };
-        if let Some(otlp) = &self.otlp {
+        if let Some(otlp) = &self.intakes.otlp {
             add(self.grpc, otlp::grpc::routes(otlp));
         }
-        add(self.http, http_routes(self.bifrost.as_ref(), self.otlp.as_ref()));
-        add(self.admin, admin::routes(self.recorder, self.otlp, stopped.clone()));
+        add(self.http, http_routes(&self.intakes));
+        add(self.admin, admin::routes(self.recorder, self.intakes.otlp, stopped.clone()));
         if served.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -236,16 +238,91 @@ impl Service {
     }
 }
 
-fn http_routes(bifrost: Option<&Arc<Intake>>, otlp: Option<&Arc<OtlpIntake>>) -> Router {
+impl Intakes {
+    async fn start(config: &ServiceConfig) -> Result<Self, ServiceError> {
+        let bifrost = match &config.bifrost {
+            Some(bifrost) => {
+                let exporter = BifrostExporter::start(bifrost).await?;
+                Some(Arc::new(Intake::new(exporter, config.ack.unwrap_or(Ack::Queue))))
+            }
+            None => None,
+        };
+        let tensorzero = match &config.tensorzero {
+            Some(tensorzero) => {
+                let exporter = TensorZeroExporter::start(tensorzero).await?;
+                let theirs = if tensorzero.async_writes { Ack::Queue } else { Ack::Broker };
+                Some(Arc::new(Intake::new(exporter, config.ack.unwrap_or(theirs))))
+            }
+            None => None,
+        };
+        let otlp = match &config.otlp {
+            Some(otlp) => {
+                let exporter = OtlpExporter::start(otlp.clone()).await?;
+                let ack = config.ack.unwrap_or(Ack::Broker);
+                Some(Arc::new(OtlpIntake::new(exporter, ack, config.message_size_max)))
+            }
+            None => None,
+        };
+        Ok(Self { bifrost, tensorzero, otlp })
+    }
+
+    /// Reads standard input to its end; never ready, if it is not read.
+    async fn read(&self, stdin: Option<Stdin>) -> io::Result<u64> {
+        match (stdin, &self.bifrost, &self.tensorzero) {
+            (Some(Stdin::Bifrost), Some(intake), _) => stdin::read(intake, ()).await,
+            (Some(Stdin::TensorZero(data_type)), _, Some(intake)) => {
+                stdin::read(intake, data_type).await
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// What became of everything.
+    fn counts(&self) -> Counts {
+        let bifrost = self.bifrost.iter().map(|intake| intake.exporter().ledger().counts());
+        let tensorzero = self.tensorzero.iter().map(|intake| intake.exporter().ledger().counts());
+        let otlp = self.otlp.iter().map(|intake| intake.exporter().counts());
+        bifrost.chain(tensorzero).chain(otlp).sum()
+    }
+
+    async fn close(&self, within: Duration) {
+        let bifrost = async {
+            if let Some(intake) = &self.bifrost {
+                intake.exporter().close(within).await;
+            }
+        };
+        let tensorzero = async {
+            if let Some(intake) = &self.tensorzero {
+                intake.exporter().close(within).await;
+            }
+        };
+        let otlp = async {
+            if let Some(intake) = &self.otlp {
+                intake.exporter().close(within).await;
+            }
+        };
+        tokio::join!(bifrost, tensorzero, otlp);
+    }
+}
+
+fn http_routes(intakes: &Intakes) -> Router {
     let mut router = Router::new();
     let mut paths = Vec::new();
-    if let Some(otlp) = otlp {
+    if let Some(otlp) = &intakes.otlp {
         router = otlp::http::routes(router, otlp);
         paths.push("OTLP to /v1/traces, /v1/metrics or /v1/logs");
     }
-    if let Some(bifrost) = bifrost {
-        router = http::routes(router, bifrost);
+    if let Some(bifrost) = &intakes.bifrost {
+        router = http::routes(router, bifrost, [("/v1/bifrost/traces".to_owned(), ())]);
         paths.push("traces to /v1/bifrost/traces");
+    }
+    if let Some(tensorzero) = &intakes.tensorzero {
+        let kinds = DataType::ALL.map(|kind| (format!("/v1/tensorzero/{kind}"), kind));
+        router = http::routes(router, tensorzero, kinds);
+        paths.push(
+            "rows to /v1/tensorzero/model_inference, /v1/tensorzero/chat_inference or \
+             /v1/tensorzero/json_inference",
+        );
     }
     let nothing = format!("nothing here: POST {}", paths.join(", or "));
     router
@@ -253,20 +330,6 @@ fn http_routes(bifrost: Option<&Arc<Intake>>, otlp: Option<&Arc<OtlpIntake>>) ->
         .method_not_allowed_fallback(async || {
             http::problem(StatusCode::METHOD_NOT_ALLOWED, "traces are sent with POST")
         })
-}
-
-async fn close(bifrost: Option<&Intake>, otlp: Option<&OtlpIntake>, within: Duration) {
-    let bifrost = async {
-        if let Some(intake) = bifrost {
-            intake.exporter().close(within).await;
-        }
-    };
-    let otlp = async {
-        if let Some(intake) = otlp {
-            intake.exporter().close(within).await;
-        }
-    };
-    tokio::join!(bifrost, otlp);
 }
 
 async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServiceError> {

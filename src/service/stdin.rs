@@ -1,9 +1,9 @@
-//! Traces on standard input, one a line (NDJSON).
+//! Traces or rows on standard input, one a line (NDJSON).
 //!
 //! Reads no faster than Kafka takes them: a full queue makes it wait.
 
-use super::intake::Intake;
-use crate::exporter::bifrost::ReceiveError;
+use super::intake::{Exporter, Intake};
+use crate::exporter::ReceiveError;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -14,12 +14,12 @@ const LINE_SIZE_MAX: usize = 20 << 20;
 /// Longer than the exporter itself waits for room.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Accepts traces up to the end of input. Returns how many lines held something else.
+/// Accepts items up to the end of input. Returns how many lines held something else.
 ///
 /// # Errors
 ///
 /// The system's error when standard input breaks.
-pub(super) async fn read(intake: &Intake) -> io::Result<u64> {
+pub(super) async fn read<E: Exporter>(intake: &Intake<E>, kind: E::Kind) -> io::Result<u64> {
     let mut input = BufReader::with_capacity(64 << 10, tokio::io::stdin());
     let mut line = Vec::new();
     let mut refused = 0;
@@ -39,7 +39,7 @@ pub(super) async fn read(intake: &Intake) -> io::Result<u64> {
             | ReceiveError::Invalid { column, reason, .. }) = error;
             format!("column {column}: {reason}")
         };
-        let receipt = intake.take(body, PATIENCE, word).await;
+        let receipt = intake.take(kind, body, PATIENCE, word).await;
         refused += receipt.malformed.count;
         for error in receipt.malformed.errors.iter().chain(&receipt.undelivered.errors) {
             tracing::error!("standard input, line {number}, {error}");

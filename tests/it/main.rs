@@ -15,3 +15,4 @@ mod proxy;
 mod real_kafka;
 mod security;
 mod sockets;
+mod tensorzero;

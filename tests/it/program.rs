@@ -44,6 +44,13 @@ impl Config {
         Self(path)
     }
 
+    /// A file of TOML.
+    pub(crate) fn toml(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ottla-{}-{name}.toml", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
@@ -56,14 +63,14 @@ impl Drop for Config {
 }
 
 /// A service, and where it serves HTTP. Killed if a test ends early.
-struct Service {
+pub(crate) struct Service {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Service {
-    fn start(config: &Config, arguments: &[&str]) -> Self {
+    pub(crate) fn start(config: &Config, arguments: &[&str]) -> Self {
         let mut command = ottla(&["start", "--otlp-http-endpoint", "127.0.0.1:0"]);
         command.args(["--config", config.path()]).args(arguments);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -79,7 +86,7 @@ impl Service {
     }
 
     /// The status and the body of an answer.
-    fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\
@@ -97,7 +104,7 @@ impl Service {
     }
 
     /// Asks it to end, as a process manager does, and returns its code and the rest of its log.
-    fn terminate(mut self) -> (i32, String) {
+    pub(crate) fn terminate(mut self) -> (i32, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut log = String::new();
@@ -362,7 +369,7 @@ async fn security_that_cannot_work_says_why_in_one_sentence() {
 }
 
 /// An address on which nothing listens.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
