@@ -32,7 +32,8 @@ pub mod otlp;
 pub mod tensorzero;
 
 /// Whether an exporter starts without an answer from Kafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// It does not: what is wrong is known at once.
     #[default]

@@ -5,6 +5,7 @@
 //! `key`, `probe`, `security_protocol` and `tls_ca_file` are ours, beside TensorZero's.
 
 use super::DataType;
+use crate::exporter::Probe;
 use crate::exporter::json::clip;
 use crate::producer::{
     ConfigError as ProducerError, Pem, ProducerConfig, Roots, SaslConfig, TlsConfig,
@@ -68,17 +69,6 @@ pub enum KeyField {
     InferenceId,
     /// The episode's: its rows are in order.
     EpisodeId,
-}
-
-/// What an unreachable Kafka means at start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probe {
-    /// There is no start.
-    #[default]
-    Require,
-    /// It is logged, and rows wait for Kafka.
-    Warn,
 }
 
 /// Whether connections are encrypted, and begin with a login.

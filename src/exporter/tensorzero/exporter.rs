@@ -5,10 +5,11 @@
 //! that are not there are the brokers' to create or refuse.
 
 use super::DataType;
-use super::config::{ConfigError, Probe, TensorZeroConfig};
+use super::config::{ConfigError, TensorZeroConfig};
 use super::encode::encode;
 use super::meter::{self, Meter};
 use super::receive::{Row, rows};
+use crate::exporter::Probe;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::receive::ReceiveError;
 use crate::exporter::sink::{Delivery, Sink};
@@ -156,20 +157,23 @@ fn producer_config(config: &TensorZeroConfig) -> Result<ProducerConfig, ConfigEr
     Ok(producer)
 }
 
-/// Whether the brokers answer, which is not needed if the probe only warns.
+/// Whether the brokers answer, where that is asked.
 async fn probe(
     config: &TensorZeroConfig,
     producer: &ProducerConfig,
 ) -> Result<(), TensorZeroError> {
+    if config.probe == Probe::Off {
+        return Ok(());
+    }
     let connected = Admin::connect(producer).await;
     meter::on_connected(connected.is_ok());
     match (connected, config.probe) {
         (Ok(_), _) => Ok(()),
         (Err(AdminError::Tls(error)), _) => Err(TensorZeroError::Tls(error)),
-        (Err(error), Probe::Require) => Err(TensorZeroError::Connect(error)),
         (Err(error), Probe::Warn) => {
             tracing::warn!("kafka: failed to connect, and rows will wait: {error}");
             Ok(())
         }
+        (Err(error), _) => Err(TensorZeroError::Connect(error)),
     }
 }

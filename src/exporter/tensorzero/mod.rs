@@ -20,7 +20,7 @@
 //! ```
 
 pub mod config;
-pub use config::{ConfigError, KeyField, Probe, SecurityProtocol, TensorZeroConfig};
+pub use config::{ConfigError, KeyField, SecurityProtocol, TensorZeroConfig};
 
 pub mod receive;
 pub use receive::{Row, Rows, rows};

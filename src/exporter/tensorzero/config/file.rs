@@ -4,7 +4,8 @@
 //! TensorZero's own and only has to be TOML. Whether the settings make sense is decided by
 //! [`TensorZeroConfig::check`].
 
-use super::{ConfigError, KeyField, Probe, SaslConfig, SecurityProtocol, TensorZeroConfig};
+use super::{ConfigError, KeyField, SaslConfig, SecurityProtocol, TensorZeroConfig};
+use crate::exporter::Probe;
 use crate::exporter::json::position;
 use crate::protocol::Codec;
 use crate::sasl::{SaslMechanism, Secret};
