@@ -178,6 +178,8 @@ pub(crate) struct Faults {
     pub(crate) is_disk_full: bool,
     /// Topics that no client may use.
     pub(crate) denied_topics: HashSet<String>,
+    /// Topics that no client may write to.
+    pub(crate) read_only_topics: HashSet<String>,
     /// Whether no client may write idempotently.
     pub(crate) is_cluster_denied: bool,
 }

@@ -88,6 +88,15 @@ impl EmbeddedBroker {
         };
     }
 
+    /// Whether an ACL lets clients describe and read a topic, and not write to it.
+    pub fn set_topic_read_only(&self, topic: &str, is_read_only: bool) {
+        let read_only = &mut self.shared.lock().faults.read_only_topics;
+        match is_read_only {
+            true => read_only.insert(topic.to_owned()),
+            false => read_only.remove(topic),
+        };
+    }
+
     /// Whether an ACL keeps clients from the cluster: nobody may write idempotently, and
     /// InitProducerId is answered with `CLUSTER_AUTHORIZATION_FAILED`.
     pub fn set_cluster_denied(&self, is_denied: bool) {

@@ -37,7 +37,7 @@
 //! Nothing here uses the encoders or decoders of the producer's messages and batches: a mistake of
 //! theirs must not be shared by what judges them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,11 +133,25 @@ impl State {
     /// Whether clients may use a topic. Of one that they may not use they do not learn whether it
     /// exists.
     pub(crate) fn check_access(&self, topic: TopicRef<'_>) -> Result<(), ErrorCode> {
+        self.check_not_among(&self.faults.denied_topics, topic)
+    }
+
+    /// Whether clients may write to a topic.
+    pub(crate) fn check_write(&self, topic: TopicRef<'_>) -> Result<(), ErrorCode> {
+        self.check_access(topic)?;
+        self.check_not_among(&self.faults.read_only_topics, topic)
+    }
+
+    fn check_not_among(
+        &self,
+        topics: &HashSet<String>,
+        topic: TopicRef<'_>,
+    ) -> Result<(), ErrorCode> {
         let name = match topic {
             TopicRef::Name(name) => Some(name),
             TopicRef::Id(_) => self.cluster.topic(topic).ok().map(|(name, _)| name),
         };
-        match name.is_some_and(|name| self.faults.denied_topics.contains(name)) {
+        match name.is_some_and(|name| topics.contains(name)) {
             true => Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
             false => Ok(()),
         }

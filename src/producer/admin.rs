@@ -28,8 +28,8 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Debug)]
 pub struct Admin {
-    session: Session,
-    config: SessionConfig,
+    pub(super) session: Session,
+    pub(super) config: SessionConfig,
 }
 
 /// Why a question about a topic has no answer.
@@ -134,29 +134,50 @@ impl Admin {
             partitions: partitions.unwrap_or(-1),
             replication_factor: replication_factor.unwrap_or(-1),
         };
-        let mut told = self.create(&new).await?;
-        if told.0 == ErrorCode::NOT_CONTROLLER {
-            // Only the controller of a ZooKeeper cluster creates topics; a KRaft broker forwards.
-            self.session = self.controller_session(topic).await?;
-            told = self.create(&new).await?;
-        }
-        match told {
+        match self.create_by_controller(&new, false).await? {
             (ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS, _) => Ok(()),
             (code, message) => Err(refused("cannot create topic", topic, code, message)),
         }
     }
 
+    /// Whether [`create_topic`](Self::create_topic) would create a topic, with all defaults.
+    pub(super) async fn try_create_topic(&mut self, topic: &str) -> Result<(), AdminError> {
+        let new = NewTopic { name: topic, partitions: -1, replication_factor: -1 };
+        match self.create_by_controller(&new, true).await? {
+            (ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS, _) => Ok(()),
+            (code, message) => Err(refused("cannot create topic", topic, code, message)),
+        }
+    }
+
+    async fn create_by_controller(
+        &mut self,
+        new: &NewTopic<'_>,
+        validate_only: bool,
+    ) -> Result<(ErrorCode, Option<String>), AdminError> {
+        let told = self.create(new, validate_only).await?;
+        if told.0 != ErrorCode::NOT_CONTROLLER {
+            return Ok(told);
+        }
+        // Only the controller of a ZooKeeper cluster creates topics; a KRaft broker forwards.
+        self.session = self.controller_session(new.name).await?;
+        self.create(new, validate_only).await
+    }
+
     async fn create(
         &mut self,
         new: &NewTopic<'_>,
+        validate_only: bool,
     ) -> Result<(ErrorCode, Option<String>), AdminError> {
-        let timeout_ms = i32::try_from(CREATE_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
+        // What is only looked at takes no time of its own.
+        let wait = if validate_only { Duration::ZERO } else { CREATE_TIMEOUT };
+        let timeout_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let answer = self
             .session
             .call(
-                Question::of(ApiKey::CreateTopics).that_may_take(CREATE_TIMEOUT),
+                Question::of(ApiKey::CreateTopics).that_may_take(wait),
                 |header| {
-                    create_topics::request(header, std::slice::from_ref(new), timeout_ms, false)
+                    let new = std::slice::from_ref(new);
+                    create_topics::request(header, new, timeout_ms, validate_only)
                 },
                 CreateTopicsResponse::decode,
             )

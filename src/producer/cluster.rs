@@ -344,6 +344,7 @@ mod tests {
                 id: [id; 16],
                 is_internal: false,
                 partitions: (0..).zip(leaders).map(partition).collect(),
+                may_write: None,
             }],
             error: ErrorCode::NONE,
         }

@@ -72,6 +72,14 @@ impl Handshake {
         matches!(self.phase, Phase::Login { .. })
     }
 
+    /// What the broker speaks, when the login is what is left.
+    pub(super) const fn versions(&self) -> Option<Versions> {
+        match &self.phase {
+            Phase::Versions { .. } => None,
+            Phase::Login { versions, .. } => Some(*versions),
+        }
+    }
+
     /// The API and the version of the request that is due.
     pub(super) fn next(&self) -> Result<(ApiKey, i16), HandshakeError> {
         match &self.phase {

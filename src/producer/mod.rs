@@ -90,3 +90,6 @@ pub(crate) mod session;
 
 mod admin;
 pub use admin::{Admin, AdminError};
+
+mod probe;
+pub use probe::{IfMissing, ProbeStatus, ProbeStep, ProbeTopic, probe};

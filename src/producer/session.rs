@@ -7,14 +7,16 @@ use super::config::{Address, ProducerConfig, SaslConfig};
 use super::driver;
 use super::handshake::{Handshake, HandshakeError, Step};
 use super::login::{LOGIN_HINT, Login, LoginError, Nonces, Progress};
-use super::net::{Exchange, NetError, Transport};
+use super::net::{self, Exchange, NetError, Transport};
 use super::tls::TlsError;
 use super::versions::Versions;
 use crate::protocol::DecodeError;
 use crate::protocol::messages::{self, ApiKey, RequestHeader};
 use crate::sasl::{Derivation, SaltedPassword};
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A login is renewed after this part of its lifetime, in percent.
@@ -68,6 +70,111 @@ impl SessionConfig {
     }
 }
 
+/// The IP addresses of a broker's name. Not empty.
+pub(super) async fn resolve(
+    address: &Address,
+    config: &SessionConfig,
+) -> Result<Vec<SocketAddr>, SessionError> {
+    let patience = config.patience;
+    let resolving = timeout(patience, net::resolve(address)).await;
+    let timed_out = |_| SessionError::ResolveTimeout { host: address.host.clone(), patience };
+    Ok(resolving.map_err(timed_out)??)
+}
+
+/// A connection to the first of these IP addresses of a broker that answers.
+pub(super) async fn dial(
+    address: &Address,
+    found: Vec<SocketAddr>,
+    config: &SessionConfig,
+) -> Result<TcpStream, SessionError> {
+    let patience = config.patience;
+    let dialling = timeout(patience, net::dial_found(address, found)).await;
+    let timed_out = |_| SessionError::ConnectTimeout { address: address.clone(), patience };
+    Ok(dialling.map_err(timed_out)??)
+}
+
+/// A session that is being opened: a connection that stands, and the first words on it.
+#[derive(Debug)]
+pub(super) struct Opening {
+    wire: Wire,
+    config: SessionConfig,
+    handshake: Handshake,
+    /// What the handshake came to, if it is over.
+    outcome: Option<(Versions, Option<Duration>)>,
+}
+
+impl Opening {
+    /// Encrypts the connection if that is wanted, and says how. Nothing of Kafka's is said yet.
+    pub(super) async fn over(
+        stream: TcpStream,
+        address: &Address,
+        config: &SessionConfig,
+    ) -> Result<(Exchange, Option<String>), SessionError> {
+        let patience = config.patience;
+        let securing = timeout(patience, Exchange::over(stream, address, &config.transport)).await;
+        let timed_out = |_| SessionError::TlsTimeout { address: address.clone(), patience };
+        Ok(securing.map_err(timed_out)??)
+    }
+
+    /// Takes the credentials, if there are any.
+    pub(super) fn new(
+        exchange: Exchange,
+        address: &Address,
+        config: &SessionConfig,
+    ) -> Result<Self, SessionError> {
+        let login = config.log_in().map_err(|cause| SessionError::Handshake {
+            address: address.clone(),
+            cause: cause.into(),
+        })?;
+        let wire = Wire { address: address.clone(), exchange, next_correlation_id: 0 };
+        Ok(Self { wire, config: config.clone(), handshake: Handshake::new(login), outcome: None })
+    }
+
+    /// Asks the broker what it speaks, and nothing more.
+    pub(super) async fn learn_versions(&mut self) -> Result<Versions, SessionError> {
+        loop {
+            let known = self.outcome.map(|(versions, _)| versions);
+            if let Some(versions) = known.or_else(|| self.handshake.versions()) {
+                return Ok(versions);
+            }
+            self.step().await?;
+        }
+    }
+
+    /// Logs in if that is wanted. The login is good for so long; for ever, if `None`.
+    pub(super) async fn log_in(mut self) -> Result<(Session, Option<Duration>), SessionError> {
+        let (versions, lifetime) = loop {
+            match self.outcome {
+                Some(outcome) => break outcome,
+                None => self.step().await?,
+            }
+        };
+        let Self { wire, config, .. } = self;
+        let renew_at = renew_at(lifetime);
+        Ok((Session { wire, versions, answered: false, renew_at, config }, lifetime))
+    }
+
+    /// One request, and what its answer leads to.
+    async fn step(&mut self) -> Result<(), SessionError> {
+        let Self { wire, config, handshake, outcome } = self;
+        let address = wire.address.clone();
+        let refused = |cause| SessionError::Handshake { address: address.clone(), cause };
+        let (api, version) = handshake.next().map_err(refused)?;
+        let request = |header: RequestHeader<'_>| handshake.request(header).unwrap_or_default();
+        let body = wire.ask((api, version), &config.client_id, config.patience, request).await?;
+        match handshake.answered(version, &body).map_err(refused)? {
+            Step::Ready(versions, lifetime) => *outcome = Some((versions, lifetime)),
+            Step::Ask => {}
+            Step::Derive(derivation) => {
+                let salted = config.derive(derivation).await;
+                let salted = salted.map_err(|cause| refused(cause.into()))?;
+                handshake.derived(&salted).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Requests and their answers, in turn.
 #[derive(Debug)]
 struct Wire {
@@ -113,8 +220,14 @@ pub(crate) enum SessionError {
     LoginWanted(NetError),
     #[error("{address} did not answer {api} within {patience:?}{}", hint(*.api))]
     Timeout { address: Address, api: ApiKey, patience: Duration },
+    #[error("cannot resolve {host:?} within {patience:?}")]
+    ResolveTimeout { host: String, patience: Duration },
     #[error("cannot connect to {address} within {patience:?}")]
     ConnectTimeout { address: Address, patience: Duration },
+    #[error(
+        "{address} did not answer the TLS handshake within {patience:?}: does its port speak TLS?"
+    )]
+    TlsTimeout { address: Address, patience: Duration },
     #[error("{address}: {cause}")]
     Handshake { address: Address, cause: HandshakeError },
     #[error("{address}: {cause}")]
@@ -157,10 +270,7 @@ impl Session {
         let exchange = connecting
             .await
             .map_err(|_| SessionError::ConnectTimeout { address: address.clone(), patience })??;
-        let mut wire = Wire { address: address.clone(), exchange, next_correlation_id: 0 };
-        let (versions, lifetime) = shake_hands(&mut wire, config).await?;
-        let renew_at = renew_at(lifetime);
-        Ok(Self { wire, versions, answered: false, renew_at, config: config.clone() })
+        Opening::new(exchange, address, config)?.log_in().await.map(|(session, _)| session)
     }
 
     /// Sends the request that `encode` makes, in the highest version that both sides speak, and has
@@ -220,30 +330,6 @@ impl Wire {
 
     fn nonsense(&self, api: ApiKey, cause: DecodeError) -> SessionError {
         SessionError::Decode { address: self.address.clone(), api, cause }
-    }
-}
-
-async fn shake_hands(
-    wire: &mut Wire,
-    config: &SessionConfig,
-) -> Result<(Versions, Option<Duration>), SessionError> {
-    let address = wire.address.clone();
-    let refused = |cause| SessionError::Handshake { address: address.clone(), cause };
-    let login = config.log_in().map_err(|cause| refused(cause.into()))?;
-    let mut handshake = Handshake::new(login);
-    loop {
-        let (api, version) = handshake.next().map_err(refused)?;
-        let request = |header: RequestHeader<'_>| handshake.request(header).unwrap_or_default();
-        let body = wire.ask((api, version), &config.client_id, config.patience, request).await?;
-        match handshake.answered(version, &body).map_err(refused)? {
-            Step::Ready(versions, lifetime) => return Ok((versions, lifetime)),
-            Step::Ask => {}
-            Step::Derive(derivation) => {
-                let salted = config.derive(derivation).await;
-                let salted = salted.map_err(|cause| refused(cause.into()))?;
-                handshake.derived(&salted).map_err(refused)?;
-            }
-        }
     }
 }
 

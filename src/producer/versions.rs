@@ -37,10 +37,33 @@ impl Versions {
         self.choose_within(api, i16::MAX)
     }
 
+    /// Which Kafka speaks so, as far as one can tell: by the highest version of Produce, which most
+    /// releases raised. Others pass for the Kafka that they are compatible with.
+    pub(super) fn looks_like(&self) -> &'static str {
+        let highest = |api| self.offered(api).map_or(-1, |(_, max)| max);
+        match (highest(ApiKey::Produce), highest(ApiKey::ApiVersions)) {
+            (13.., _) => "Apache Kafka 4.1 or later",
+            (12, _) => "Apache Kafka 4.0",
+            (11, _) => "Apache Kafka 3.8 or 3.9",
+            (10, _) => "Apache Kafka 3.7",
+            (9, _) => "Apache Kafka 2.8 to 3.6",
+            (8, _) => "Apache Kafka 2.4 to 2.7",
+            // Apache Kafka raised Produce before it raised ApiVersions so far.
+            (..8, 3..) => "Redpanda",
+            (7, _) => "Apache Kafka 2.1 to 2.3",
+            _ => "Apache Kafka before 2.1",
+        }
+    }
+
+    /// The lowest and the highest version of `api` that the broker speaks.
+    fn offered(&self, api: ApiKey) -> Option<(i16, i16)> {
+        let place = ApiKey::ALL.iter().position(|known| *known == api)?;
+        self.ranges[place]
+    }
+
     /// The highest version of `api` that both sides speak and that is not above `cap`.
     pub(super) fn choose_within(&self, api: ApiKey, cap: i16) -> Option<i16> {
-        let place = ApiKey::ALL.iter().position(|known| *known == api)?;
-        let (theirs_min, theirs_max) = self.ranges[place]?;
+        let (theirs_min, theirs_max) = self.offered(api)?;
         let ours = api.versions();
         let version = theirs_max.min(*ours.end()).min(cap);
         (version >= *ours.start() && version >= theirs_min).then_some(version)
@@ -59,6 +82,22 @@ mod tests {
         assert_eq!(versions.choose_within(ApiKey::Produce, 2), None);
         assert_eq!(versions.choose(ApiKey::Metadata), Some(2));
         assert_eq!(versions.choose(ApiKey::InitProducerId), None);
+    }
+
+    #[test]
+    fn brokers_look_like_the_release_that_raised_produce_last() {
+        for (produce, api_versions, expected) in [
+            (13, 5, "Apache Kafka 4.1 or later"),
+            (12, 4, "Apache Kafka 4.0"),
+            (11, 4, "Apache Kafka 3.8 or 3.9"),
+            (9, 3, "Apache Kafka 2.8 to 3.6"),
+            (7, 3, "Redpanda"),
+            (7, 2, "Apache Kafka 2.1 to 2.3"),
+            (5, 1, "Apache Kafka before 2.1"),
+        ] {
+            let versions = Versions::new([(0, 0..=produce), (3, 0..=7), (18, 0..=api_versions)]);
+            assert_eq!(versions.unwrap().looks_like(), expected);
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ const PRODUCER: &[&str] = &[
     "client",
     "session",
     "admin",
+    "probe",
 ];
 
 /// The only files of the producer that may import its sockets.

@@ -1,8 +1,8 @@
 //! Metadata, key 3: the brokers, and the topics with their leaders.
 //!
-//! v1 null means all topics; v4 the client may forbid creating topics; v7 leader epochs; v9
-//! flexible; v10 topic ids in the response; v12 topics may be asked for by id; v13 a top-level error
-//! (KIP-1102). Every partition has one replica, its leader; a leader that is stopped is none.
+//! v1 null means all topics; v4 the client may forbid creating topics; v7 leader epochs; v8
+//! rights, where they are asked for; v9 flexible; v10 topic ids in the response; v12 topics may be
+//! asked for by id; v13 a top-level error (KIP-1102). Every partition has one replica, its leader; a leader that is stopped is none.
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -45,6 +45,11 @@ impl Serve for MetadataRequest {
             }
             _ => all_topics(scope.state),
         };
+        if self.include_topic_authorized_operations {
+            topics.iter_mut().filter(|topic| topic.error_code == 0).for_each(|topic| {
+                topic.topic_authorized_operations = rights(topic, scope.state);
+            });
+        }
         let State { cluster, faults, .. } = &mut *scope.state;
         for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
             let name = topic.name.as_ref().map_or("", |name| name.as_str());
@@ -143,6 +148,18 @@ fn describe(name: &str, topic: &Topic, cluster: &Cluster) -> MetadataResponseTop
         .with_name(Some(topic_name(name)))
         .with_topic_id(topic.id)
         .with_partitions(partitions)
+}
+
+/// What clients may do with a topic, a bit for each operation (KIP-430): everything that there is to
+/// do with topics, as without an authorizer.
+fn rights(topic: &MetadataResponseTopic, state: &State) -> i32 {
+    const EVERYTHING: i32 = 0b1101_1111_1000;
+    const WRITE: i32 = 1 << 4;
+    let name = topic.name.as_ref().map_or("", |name| name.as_str());
+    match state.check_write(TopicRef::Name(name)) {
+        Ok(()) => EVERYTHING,
+        Err(_) => EVERYTHING & !WRITE,
+    }
 }
 
 /// Makes the description of a topic as wrong as a fault says.

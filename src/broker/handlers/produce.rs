@@ -147,7 +147,7 @@ fn append(
     scope: &mut Scope<'_>,
 ) -> Result<PartitionProduceResponse, Refusal> {
     let refuse = |code: ErrorCode| Refusal::new(code, code.to_string());
-    scope.state.check_access(topic).map_err(refuse)?;
+    scope.state.check_write(topic).map_err(refuse)?;
     if let Some(ProduceFault::Refuse(code)) = fault {
         return Err(refuse(code));
     }

@@ -95,7 +95,11 @@ impl Transport {
     }
 
     async fn connect(&self, address: &Address) -> Result<Stream, Fault> {
-        let stream = dial_by_name(address).await?;
+        let found = look_up(address).await?;
+        self.secure(address, dial_in_turn(found.into_iter()).await?).await
+    }
+
+    async fn secure(&self, address: &Address, stream: TcpStream) -> Result<Stream, Fault> {
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(stream)) };
         match Arc::clone(tls).connect(&address.host, stream).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
@@ -125,14 +129,28 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects to the first of its IP addresses that answers, trying each in turn (KIP-302). Its name is
-/// resolved anew each time.
-async fn dial_by_name(address: &Address) -> Result<TcpStream, Fault> {
+/// The IP addresses of its name, which is resolved anew each time. Not empty.
+async fn look_up(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
     let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-    dial_in_turn(found.map_err(Fault::Resolve)?).await
+    let found: Vec<_> = found.map_err(Fault::Resolve)?.collect();
+    if found.is_empty() { Err(Fault::NoAddress) } else { Ok(found) }
 }
 
-/// Dials one after the other, each with a head start only: one that answers nothing at all would
+/// [`look_up`], for who tells about each step of a connection.
+pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, NetError> {
+    look_up(address).await.map_err(|fault| NetError::new(address.clone(), fault))
+}
+
+/// Connects to the first of these IP addresses that answers, as [`Exchange::connect`] does.
+pub(super) async fn dial_found(
+    address: &Address,
+    found: Vec<SocketAddr>,
+) -> Result<TcpStream, NetError> {
+    let dialled = dial_in_turn(found.into_iter()).await;
+    dialled.map_err(|fault| NetError::new(address.clone(), fault))
+}
+
+/// Connects to the first of them that answers, trying each in turn (KIP-302): one after the other, each with a head start only: one that answers nothing at all would
 /// else use up the time of those behind it.
 async fn dial_in_turn(candidates: impl Iterator<Item = SocketAddr>) -> Result<TcpStream, Fault> {
     let mut dials = JoinSet::new();
@@ -330,13 +348,33 @@ impl Exchange {
         address: &Address,
         transport: &Transport,
     ) -> Result<Self, NetError> {
-        let stream: Box<dyn Duplex> = match transport.connect(address).await {
-            Ok(Stream::Plain(stream)) => Box::new(stream),
-            Ok(Stream::Tls(stream)) => stream,
-            Err(fault) => return Err(NetError::new(address.clone(), fault)),
+        let connected = transport.connect(address).await;
+        let stream = connected.map_err(|fault| NetError::new(address.clone(), fault))?;
+        Ok(Self::new(address, transport, stream))
+    }
+
+    /// Over a connection that stands, encrypted if that is wanted; then also how, in words.
+    pub(super) async fn over(
+        stream: TcpStream,
+        address: &Address,
+        transport: &Transport,
+    ) -> Result<(Self, Option<String>), NetError> {
+        let secured = transport.secure(address, stream).await;
+        let stream = secured.map_err(|fault| NetError::new(address.clone(), fault))?;
+        let how = match &stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(tls::in_words(stream)),
+        };
+        Ok((Self::new(address, transport, stream), how))
+    }
+
+    fn new(address: &Address, transport: &Transport, stream: Stream) -> Self {
+        let stream: Box<dyn Duplex> = match stream {
+            Stream::Plain(stream) => Box::new(stream),
+            Stream::Tls(stream) => stream,
         };
         let incoming = Incoming::new(transport);
-        Ok(Self { transport: transport.clone(), address: address.clone(), stream, incoming })
+        Self { transport: transport.clone(), address: address.clone(), stream, incoming }
     }
 
     /// Writes a frame and reads the next one.

@@ -101,6 +101,19 @@ impl TlsConnector {
     }
 }
 
+/// What a connection is encrypted with, as in `TLSv1.3, TLS13_AES_256_GCM_SHA384`.
+pub(super) fn in_words(stream: &TlsStream<TcpStream>) -> String {
+    let (_, session) = stream.get_ref();
+    let version = session.protocol_version().and_then(|version| version.as_str());
+    let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    [version, suite]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+        .replace("TLSv1_", "TLS 1.")
+}
+
 /// The files that the settings name, as they are now.
 fn stamps(config: &TlsConfig) -> Vec<Stamp> {
     let roots = match &config.roots {

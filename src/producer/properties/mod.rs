@@ -163,6 +163,17 @@ impl Properties {
         describe::markdown()
     }
 
+    /// Whether a property's value must not be shown. Nothing is known of a name that is none.
+    pub fn is_secret(name: &str) -> bool {
+        find(name).is_none_or(|(_, row)| matches!(row.kind, Kind::Secret))
+    }
+
+    /// Whether two names are those of one property.
+    pub fn are_one(first: &str, second: &str) -> bool {
+        let canonical = |name| find(name).map(|(_, row)| row.name);
+        first == second || canonical(first).is_some_and(|name| canonical(second) == Some(name))
+    }
+
     fn put(&mut self, name: &str, text: &str, explicit: bool) -> Result<(), PropertyError> {
         let Some((spelled, row)) = find(name) else {
             return Err(PropertyError::Unknown { name: name.to_owned() });

@@ -11,7 +11,7 @@
 //! | 5 | offline replicas |
 //! | 6 | the client, not the broker, waits out a throttle |
 //! | 7 | leader epochs (KIP-320) |
-//! | 8 | authorized operations, never asked for here |
+//! | 8 | authorized operations, asked for those of topics |
 //! | 9 | flexible |
 //! | 10 | topic ids (KIP-516) |
 //! | 11 | no more authorized operations of the cluster |
@@ -42,6 +42,15 @@ pub(crate) const FLEXIBLE_FROM: i16 = 9;
 
 /// First version in which a request can keep the broker from creating topics.
 pub(crate) const AUTO_CREATE_FLAG_FROM: i16 = 4;
+
+/// First version in which a request can ask what we may do with a topic.
+const RIGHTS_FROM: i16 = 8;
+
+/// The place of the right to write in a set of operations (`AclOperation`).
+const WRITE_BIT: u32 = 4;
+
+/// What a broker answers that does not tell rights.
+const RIGHTS_UNTOLD: i32 = i32::MIN;
 
 const RESPONSE: Shape = Shape {
     versions: VERSIONS,
@@ -101,6 +110,18 @@ pub(crate) fn request(
     topics: Topics<'_>,
     allow_auto_create: bool,
 ) -> Vec<Bytes> {
+    encode_control(header, &question(header.version, topics, allow_auto_create))
+}
+
+/// Asks for the brokers, for topics without creating them, and, where the version can, for what we
+/// may do with them.
+pub(crate) fn request_with_rights(header: RequestHeader<'_>, topics: &[&str]) -> Vec<Bytes> {
+    let question = question(header.version, Topics::Named(topics), false);
+    let asks = header.version >= RIGHTS_FROM;
+    encode_control(header, &question.with_include_topic_authorized_operations(asks))
+}
+
+fn question(version: i16, topics: Topics<'_>, allow_auto_create: bool) -> MetadataRequest {
     let by_name = |name: &&str| {
         let name = StrBytes::from_string((*name).to_owned());
         MetadataRequestTopic::default().with_name(Some(name.into()))
@@ -109,10 +130,8 @@ pub(crate) fn request(
         Topics::None => Some(Vec::new()),
         Topics::Named(names) => Some(names.iter().map(by_name).collect()),
     };
-    let flag = allow_auto_create || header.version < AUTO_CREATE_FLAG_FROM;
-    let request =
-        MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(flag);
-    encode_control(header, &request)
+    let flag = allow_auto_create || version < AUTO_CREATE_FLAG_FROM;
+    MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(flag)
 }
 
 /// The cluster as one broker sees it.
@@ -158,6 +177,8 @@ pub(crate) struct Topic {
     pub(crate) is_internal: bool,
     /// Its partitions, in any order.
     pub(crate) partitions: Vec<Partition>,
+    /// Whether we may write to it, if that was asked for and is told.
+    pub(crate) may_write: Option<bool>,
 }
 
 /// A partition.
@@ -217,6 +238,9 @@ impl Topic {
             id: theirs.topic_id.into_bytes(),
             is_internal: theirs.is_internal,
             partitions: theirs.partitions.iter().map(Partition::read).collect(),
+            may_write: Some(theirs.topic_authorized_operations)
+                .filter(|operations| *operations != RIGHTS_UNTOLD)
+                .map(|operations| operations & (1 << WRITE_BIT) != 0),
         }
     }
 }
@@ -254,6 +278,11 @@ mod tests {
             assert!(named.allow_auto_topic_creation);
             assert!(!named.include_topic_authorized_operations);
             assert_eq!(read(version, Topics::None, true).topics, Some(Vec::new()));
+            let header = oracle::header(ApiKey::Metadata, version);
+            let rights = request_with_rights(header, &["traces"]);
+            let rights: MetadataRequest = oracle::read_request(header, &rights);
+            assert_eq!(rights.include_topic_authorized_operations, version >= RIGHTS_FROM);
+            assert_eq!(rights.allow_auto_topic_creation, version < AUTO_CREATE_FLAG_FROM);
         }
     }
 
@@ -295,7 +324,8 @@ mod tests {
                 .with_partitions(partitions.iter().copied().map(their_partition).collect())
                 .with_unknown_tagged_fields(oracle::tags());
             if version >= 8 {
-                topic.topic_authorized_operations = 8;
+                // One of them may be read and written, the other only read.
+                topic.topic_authorized_operations = if id == 4 { 24 } else { 8 };
             }
             topic
         };
@@ -334,6 +364,7 @@ mod tests {
             id: [if version >= 10 { id } else { 0 }; 16],
             is_internal: id == 4,
             partitions,
+            may_write: (version >= 8).then_some(id == 4),
         };
         MetadataResponse {
             throttle_ms: if version >= 3 { 3 } else { 0 },
