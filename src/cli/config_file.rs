@@ -25,7 +25,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// What a file may say of the service, by its flag's name.
-const OF_SERVICE: [&str; 7] = [
+pub(super) const OF_SERVICE: [&str; 7] = [
     "exporter",
     "otlp_grpc_endpoint",
     "otlp_http_endpoint",
@@ -40,6 +40,8 @@ const OF_SERVICE: [&str; 7] = [
 pub(super) struct ConfigFile {
     pub(super) bifrost: Option<BifrostConfig>,
     pub(super) tensorzero: Option<TensorZeroConfig>,
+    /// The fields of the gateway's that it gives.
+    gateway_given: Vec<String>,
     pub(super) otlp: Option<OtlpOptions>,
     service: BTreeMap<String, String>,
 }
@@ -59,7 +61,10 @@ impl ConfigFile {
     fn from_bifrost(text: &str) -> Result<Self, String> {
         let entry = KafkaEntry::from_json(text, &|name| std::env::var(name).ok());
         match entry.map_err(|error| error.to_string())? {
-            KafkaEntry::Enabled(config) => Ok(Self { bifrost: Some(*config), ..Self::default() }),
+            KafkaEntry::Enabled(config) => {
+                let given = KafkaEntry::given_fields(text).map_err(|error| error.to_string())?;
+                Ok(Self { bifrost: Some(*config), gateway_given: given, ..Self::default() })
+            }
             KafkaEntry::Disabled => {
                 Err("the plugin entry \"kafka\" is off; set its \"enabled\" to true".into())
             }
@@ -69,10 +74,16 @@ impl ConfigFile {
         }
     }
 
-    fn from_tensorzero(text: &str) -> Result<Self, String> {
+    fn from_tensorzero(text: &str, table: &Table) -> Result<Self, String> {
         let read = TensorZeroConfig::from_toml(text, &|name| std::env::var(name).ok());
         match read.map_err(|error| error.to_string())? {
-            Some(config) => Ok(Self { tensorzero: Some(config), ..Self::default() }),
+            Some(config) => {
+                let observability = table.get("gateway").and_then(|it| it.get("observability"));
+                let kafka = observability.and_then(|it| it.get("kafka"));
+                let tables = observability.into_iter().chain(kafka).filter_map(Value::as_table);
+                let gateway_given = tables.flat_map(Table::keys).cloned().collect();
+                Ok(Self { tensorzero: Some(config), gateway_given, ..Self::default() })
+            }
             None => Err("Kafka is off; set enabled = true in [gateway.observability] and \
                          [gateway.observability.kafka]"
                 .into()),
@@ -82,7 +93,7 @@ impl ConfigFile {
     fn from_toml(text: &str) -> Result<Self, String> {
         let table: Table = text.parse().map_err(|error| not_toml(text, &error))?;
         if table.contains_key("gateway") {
-            return Self::from_tensorzero(text);
+            return Self::from_tensorzero(text, &table);
         }
         let mut file = Self::default();
         for (name, value) in table {
@@ -101,6 +112,17 @@ impl ConfigFile {
             }
         }
         Ok(file)
+    }
+
+    /// Whether it says anything of the service under this name.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.service.contains_key(name)
+    }
+
+    /// Whether it has this field of the gateway's, or the one that it is in.
+    pub(super) fn gives_of_gateway(&self, field: &str) -> bool {
+        let outer = field.split('.').next().unwrap_or_default();
+        self.gateway_given.iter().any(|given| given == outer)
     }
 
     /// What it says under this name, as `read` reads it.

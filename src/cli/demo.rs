@@ -4,7 +4,7 @@
 //! checks every batch as Kafka does, and a reader that fetches what was stored.
 
 use super::reader::TopicReader;
-use super::start::DEV_TOPIC;
+use super::sources::DEV_TOPIC;
 use super::terminal::{Style, harmless, say};
 use super::{Exit, waterfall};
 use crate::broker::{BrokerConfig, EmbeddedBroker};

@@ -25,6 +25,14 @@ impl KafkaExporter {
         !self.given.is_empty() || !self.properties.is_empty()
     }
 
+    /// An option or a property as it is given on a command line.
+    pub(super) fn spelled(name: &str) -> String {
+        match OPTIONS.iter().any(|row| row.name == name) {
+            true => format!("{PREFIX}{name}"),
+            false => format!("{PROPERTY} {name}"),
+        }
+    }
+
     /// Adds what is said to what a file says.
     pub(super) fn apply(&self, options: &mut OtlpOptions) -> Result<(), OptionError> {
         for (name, text, origin) in &self.given {

@@ -5,6 +5,8 @@
 
 mod broker;
 
+mod check;
+
 mod config_file;
 
 mod connection;
@@ -14,6 +16,8 @@ mod demo;
 mod kafka_exporter;
 
 mod reader;
+
+mod sources;
 
 mod start;
 
@@ -51,6 +55,8 @@ enum Command {
     Demo(demo::Demo),
     /// Receive traces and publish them.
     Start(start::Start),
+    /// Try whether `ottla start` with these flags would reach Kafka, and show what they come to.
+    Check(check::Check),
     /// Run the embedded development broker, for any Kafka client.
     Broker(broker::Broker),
     /// Read a topic back, traces as a waterfall.
@@ -136,6 +142,7 @@ impl Cli {
             match self.command {
                 Command::Demo(demo) => demo.run().await,
                 Command::Start(start) => start.run().await,
+                Command::Check(check) => check.run().await,
                 Command::Broker(broker) => broker.run().await,
                 Command::Tail(tail) => tail.run().await,
             }

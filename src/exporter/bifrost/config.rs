@@ -118,6 +118,40 @@ impl BifrostConfig {
         self.check_security()
     }
 
+    /// Every field of `config.json` with its value, in the order of the reference; `(set)` for a
+    /// secret, empty for nothing.
+    pub fn effective(&self) -> Vec<(&'static str, String)> {
+        let secret = |secret: Option<&Secret>| match secret {
+            Some(secret) if !secret.is_empty() => "(set)".to_owned(),
+            _ => String::new(),
+        };
+        let sasl = self.sasl.as_ref();
+        let filter = self.plugin_span_filter.as_ref().map(|filter| match filter.mode {
+            FilterMode::Include => ("include", filter.plugins.join(",")),
+            FilterMode::Exclude => ("exclude", filter.plugins.join(",")),
+        });
+        let (mode, plugins) = filter.unwrap_or_default();
+        let mechanism = sasl.map_or("", |sasl| sasl.mechanism.name());
+        vec![
+            ("brokers", self.brokers.join(",")),
+            ("topic", self.topic.clone()),
+            ("tls_enabled", self.tls_enabled.to_string()),
+            ("ca_cert", secret(self.ca_cert.as_ref())),
+            ("sasl_enabled", self.sasl_enabled.to_string()),
+            ("sasl.mechanism", mechanism.to_owned()),
+            ("sasl.username", secret(sasl.map(|sasl| &sasl.username))),
+            ("sasl.password", secret(sasl.map(|sasl| &sasl.password))),
+            ("compression", self.compression.to_string()),
+            ("batch_size", self.batch_size.to_string()),
+            ("flush_interval_ms", self.flush_interval.as_millis().to_string()),
+            ("auto_create_topic", self.auto_create_topic.to_string()),
+            ("content_logging", self.content_logging.name().to_owned()),
+            ("request_headers", self.request_headers.join(",")),
+            ("plugin_span_filter.mode", mode.to_owned()),
+            ("plugin_span_filter.plugins", plugins),
+        ]
+    }
+
     /// How connections are encrypted, if they are.
     pub(super) fn tls(&self) -> Option<TlsConfig> {
         let mut tls = self.tls_enabled.then(TlsConfig::default)?;
@@ -368,7 +402,7 @@ mod tests {
         };
         let config =
             BifrostConfig { sasl: Some(sasl), ca_cert: Some(Secret::new("pem")), ..config() };
-        let shown = format!("{config:?}");
+        let shown = format!("{config:?} {:?}", config.effective());
         assert!(!shown.contains("alice") && !shown.contains("hunter2") && !shown.contains("pem"));
     }
 }

@@ -81,10 +81,7 @@ impl BifrostExporter {
     ///
     /// `BifrostError`; see its variants.
     pub async fn start(config: &BifrostConfig) -> Result<Self, BifrostError> {
-        config.check()?;
-        let mut producer_config = producer_config(config).map_err(StartError::Config)?;
-        producer_config.tls = config.tls();
-        producer_config.sasl = config.login()?;
+        let producer_config = config.producer()?;
         ensure_topic(config, &producer_config).await?;
         Ok(Self {
             topic: config.topic.clone(),
@@ -129,6 +126,21 @@ impl BifrostExporter {
     /// Takes no more traces, delivers those accepted for up to `timeout`, and ends the rest.
     pub async fn close(&self, timeout: Duration) {
         self.sink.close(timeout).await;
+    }
+}
+
+impl BifrostConfig {
+    /// The settings of the producer that publishes the traces.
+    ///
+    /// # Errors
+    ///
+    /// `Config` or `Producer`.
+    pub fn producer(&self) -> Result<ProducerConfig, BifrostError> {
+        self.check()?;
+        let mut producer = producer_config(self).map_err(StartError::Config)?;
+        producer.tls = self.tls();
+        producer.sasl = self.login()?;
+        Ok(producer)
     }
 }
 

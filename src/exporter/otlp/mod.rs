@@ -41,7 +41,7 @@ pub mod config;
 pub use config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize, PerSignal};
 
 pub mod options;
-pub use options::{OptionError, Origin, OtlpOptions};
+pub use options::{Effective, OptionError, Origin, OtlpOptions};
 
 mod route;
 pub use route::Metadata;

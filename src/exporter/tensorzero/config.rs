@@ -228,7 +228,30 @@ impl TensorZeroConfig {
     }
 
     /// The producer's settings for these; what rows need besides is the exporter's to add.
-    pub(super) fn producer(&self) -> Result<ProducerConfig, ConfigError> {
+    /// Every setting by its name in TOML, and its value; of a secret, whether it is set.
+    pub fn effective(&self) -> Vec<(&'static str, String)> {
+        let sasl = self.sasl.as_ref();
+        let set = sasl.map_or("", |_| "(set)");
+        let ca_file = self.tls_ca_file.as_ref().map(|path| path.display().to_string());
+        vec![
+            ("async_writes", self.async_writes.to_string()),
+            ("brokers", self.brokers.join(",")),
+            ("topic_prefix", self.topic_prefix.clone()),
+            ("compression_type", self.compression.to_string()),
+            ("batch_size", self.batch_size.to_string()),
+            ("linger_ms", self.linger.as_millis().to_string()),
+            ("request_timeout_ms", self.request_timeout.as_millis().to_string()),
+            ("security_protocol", format!("{:?}", self.security_protocol)),
+            ("tls_ca_file", ca_file.unwrap_or_default()),
+            ("sasl.mechanism", sasl.map_or("", |sasl| sasl.mechanism.name()).to_owned()),
+            ("sasl.username", set.to_owned()),
+            ("sasl.password", set.to_owned()),
+            ("key", format!("{:?}", self.key)),
+            ("probe", format!("{:?}", self.probe)),
+        ]
+    }
+
+    pub(crate) fn producer(&self) -> Result<ProducerConfig, ConfigError> {
         if self.brokers.is_empty() {
             let remedy = "name at least one broker, such as \"localhost:9092\"";
             return Err(ConfigError::Missing { field: "brokers", remedy });

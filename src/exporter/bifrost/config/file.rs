@@ -82,6 +82,21 @@ impl KafkaEntry {
         };
         file.settings(fields).map(|config| Self::Enabled(Box::new(config)))
     }
+
+    /// The settings that a `config.json` gives, by the names of their fields.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json), as far as the fields' values do not matter.
+    pub fn given_fields(text: &str) -> Result<Vec<String>, ConfigError> {
+        let file = File { json: Typed::new(text), lookup: &|_| None };
+        let entry = file.find_entry()?.unwrap_or_default();
+        let Some((_, config)) = entry.into_iter().rfind(|(name, _)| name == "config") else {
+            return Ok(Vec::new());
+        };
+        let fields = file.json.object("config", config)?;
+        Ok(fields.into_iter().map(|(name, _)| name.to_string()).collect())
+    }
 }
 
 struct File<'a> {
@@ -425,6 +440,12 @@ mod tests {
         assert_eq!(config.content_logging, ContentLogging::Keep);
         assert_eq!(config.request_headers, ["x-tenant-id", "x-request-source"]);
         assert!(config.tls().is_some() && config.login().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_file_gives_is_told_from_defaults() {
+        assert_eq!(KafkaEntry::given_fields(MINIMAL).unwrap(), ["brokers", "topic"]);
+        assert!(KafkaEntry::given_fields("{}").unwrap().is_empty());
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //!
 //! Options: <https://rotel.dev/docs/exporters/kafka>.
 
+mod effective;
+pub use effective::Effective;
+
 mod table;
 pub use table::{OPTIONS, OptionRow};
 
@@ -262,21 +265,14 @@ impl OtlpOptions {
     }
 
     fn topics(&self, config: &mut OtlpConfig) -> Result<(), OptionError> {
-        let preset = self.word("topic-preset");
-        let of_preset = |signal| match (&*preset, signal) {
-            ("rotel", Signal::Traces) => Some("otlp_traces"),
-            ("otelcol", Signal::Traces) => Some("otlp_spans"),
-            ("rotel" | "otelcol", Signal::Metrics) => Some("otlp_metrics"),
-            ("rotel" | "otelcol", Signal::Logs) => Some("otlp_logs"),
-            _ => None,
-        };
         let names = [
             (Signal::Traces, "traces-topic"),
             (Signal::Metrics, "metrics-topic"),
             (Signal::Logs, "logs-topic"),
         ];
         for (signal, name) in names {
-            let default = of_preset(signal)
+            let default = self
+                .preset_topic(signal)
                 .ok_or_else(|| self.invalid("topic-preset", "write rotel or otelcol"))?;
             let topic = self.given(name).map_or(default, |given| &given.text);
             if topic.is_empty() {
@@ -295,6 +291,17 @@ impl OtlpOptions {
             }
         }
         Ok(())
+    }
+
+    /// A signal's topic unless one was given; none, if there is no such preset.
+    fn preset_topic(&self, signal: Signal) -> Option<&'static str> {
+        match (&*self.word("topic-preset"), signal) {
+            ("rotel", Signal::Traces) => Some("otlp_traces"),
+            ("otelcol", Signal::Traces) => Some("otlp_spans"),
+            ("rotel" | "otelcol", Signal::Metrics) => Some("otlp_metrics"),
+            ("rotel" | "otelcol", Signal::Logs) => Some("otlp_logs"),
+            _ => None,
+        }
     }
 
     fn grouping(&self, signal: Signal) -> Result<Grouping, OptionError> {
