@@ -168,8 +168,9 @@ impl Admin {
         new: &NewTopic<'_>,
         validate_only: bool,
     ) -> Result<(ErrorCode, Option<String>), AdminError> {
-        // What is only looked at takes no time of its own.
-        let wait = if validate_only { Duration::ZERO } else { CREATE_TIMEOUT };
+        // What is only looked at is not worth a longer wait; a broker that is given none at all
+        // answers that it was too slow.
+        let wait = if validate_only { self.config.patience } else { CREATE_TIMEOUT };
         let timeout_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let answer = self
             .session

@@ -60,6 +60,8 @@ impl Serve for CreateTopicsRequest {
             .topics
             .iter()
             .map(|topic| match times_named.get(&topic.name) {
+                // Seen of Kafka 3.9 and 4.4: with no time at all, everything is too slow.
+                _ if self.timeout_ms <= 0 => Err(ErrorCode::REQUEST_TIMED_OUT),
                 Some(1) => create(topic, self.validate_only, scope.state),
                 _ => Err(ErrorCode::INVALID_REQUEST),
             })
