@@ -28,6 +28,9 @@ pub mod bifrost;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 
+#[cfg(feature = "otel-sdk")]
+pub mod sdk;
+
 #[cfg(feature = "tensorzero")]
 pub mod tensorzero;
 

@@ -79,6 +79,11 @@ impl Sink {
         self.producer.metrics()
     }
 
+    /// Sends what was accepted so far without lingering, and waits until all of it has ended.
+    pub async fn flush(&self) {
+        self.producer.flush().await;
+    }
+
     /// Delivers what was accepted for up to `timeout`, and ends the rest.
     pub async fn close(&self, timeout: Duration) {
         self.producer.close(timeout).await;

@@ -70,6 +70,8 @@ const IMPURE: &[&str] = &[
     "exporter/otlp/meter.rs",
     "exporter/tensorzero/exporter.rs",
     "exporter/tensorzero/meter.rs",
+    "exporter/sdk/mod.rs",
+    "exporter/sdk/client.rs",
 ];
 
 fn sources() -> Vec<(String, String)> {

@@ -103,6 +103,12 @@ impl DeadLetterOffice {
         }
     }
 
+    pub(super) async fn flush(&self) {
+        if let Self::Topic { sinks, .. } = self {
+            sinks.traces.flush().await;
+        }
+    }
+
     pub(super) async fn close(&self, timeout: Duration) {
         if let Self::Topic { sinks, .. } = self {
             sinks.traces.close(timeout).await;

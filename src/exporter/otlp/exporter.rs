@@ -283,6 +283,16 @@ impl OtlpExporter {
         Signal::ALL.into_iter().map(|signal| self.ledger(signal).counts()).sum()
     }
 
+    /// Sends what was accepted so far without lingering, and waits until all of it has ended.
+    pub async fn flush(&self) {
+        let letters = async {
+            if let Some(office) = &self.dead_letters {
+                office.flush().await;
+            }
+        };
+        tokio::join!(self.sinks.traces.flush(), letters);
+    }
+
     /// Takes no more requests, delivers what was accepted for up to `timeout`, and ends the rest.
     pub async fn close(&self, timeout: Duration) {
         // One producer is behind all three signals.
