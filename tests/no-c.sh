@@ -4,7 +4,7 @@
 #
 #   no-c.sh
 #
-# Looks at the default features and at none, for glibc and for musl; neither target needs to be installed.
+# Looks at the default features, at none and at those for the OpenTelemetry SDK, for glibc and for musl; neither target needs to be installed.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,7 +31,7 @@ for package in json.load(sys.stdin)["packages"]:
 failed=0
 links=$(linking)
 for target in "${TARGETS[@]}"; do
-    for features in '' --no-default-features; do
+    for features in '' --no-default-features --features=otel-sdk; do
         crates=$(tree "$target" ${features:+"$features"})
         bad=$(
             grep -E "$C_BUILDERS" <<<"$crates" || true

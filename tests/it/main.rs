@@ -14,6 +14,8 @@ mod profiles;
 mod program;
 mod proxy;
 mod real_kafka;
+#[cfg(feature = "otel-sdk")]
+mod sdk;
 mod security;
 mod sockets;
 mod tensorzero;

@@ -154,3 +154,27 @@ fn run(
 fn suppress() {
     std::mem::forget(Context::enter_telemetry_suppressed_scope());
 }
+
+#[cfg(test)]
+#[cfg(feature = "broker")]
+mod tests {
+    use super::*;
+    use crate::broker::{BrokerConfig, EmbeddedBroker};
+    use crate::producer::ProducerConfig;
+    use tokio::task::spawn_blocking;
+
+    #[tokio::test]
+    async fn telemetry_is_suppressed_wherever_the_client_works() {
+        let broker = EmbeddedBroker::start(BrokerConfig::default()).await.unwrap();
+        let config = OtlpConfig::new(ProducerConfig::new(broker.bootstrap()).unwrap());
+        let (tell, told) = oneshot::channel();
+        Client::start(config, |started| drop(tell.send(started))).unwrap();
+        let client = told.await.unwrap().unwrap();
+        let suppressed = Context::is_current_telemetry_suppressed;
+        assert!(!suppressed());
+        assert_eq!(client.run(async move { suppressed() }).await, Some(true));
+        let beside = client.run(async move { spawn_blocking(suppressed).await.unwrap() });
+        assert_eq!(beside.await, Some(true));
+        assert!(!suppressed());
+    }
+}

@@ -163,7 +163,8 @@ impl KafkaExporter {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request, from now on, and is ready when all of it has ended.
+    /// Sends a request, from now on, and is ready when all of it has ended. One without items is no
+    /// record.
     fn send(
         &self,
         signal: Signal,
@@ -236,13 +237,10 @@ impl LogExporter for KafkaExporter {
         // Batches come with what `event_enabled` was not asked of.
         let taken = batch.iter().filter(|(log, _)| !log.target().is_some_and(|it| is_ours(it)));
         let taken: Vec<_> = taken.collect();
-        let sent = (!taken.is_empty()).then(|| {
-            let batch = LogBatch::new(&taken);
-            let resource_logs = group_logs_by_resource_and_scope(&batch, &self.resource);
-            let request = ExportLogsServiceRequest { resource_logs };
-            self.send(Signal::Logs, request.encode_to_vec())
-        });
-        async { if let Some(sent) = sent { sent.await } else { Ok(()) } }
+        let batch = LogBatch::new(&taken);
+        let resource_logs = group_logs_by_resource_and_scope(&batch, &self.resource);
+        let request = ExportLogsServiceRequest { resource_logs };
+        self.send(Signal::Logs, request.encode_to_vec())
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
