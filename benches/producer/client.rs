@@ -1,11 +1,11 @@
-//! The producer's side of the comparison, and what both sides are measured with.
+//! The producer's side of the comparison, and the records of both.
 
 use super::traces::Traces;
+use super::watch::Watch;
 use super::{Cost, Fallible, Task};
 use ottla::producer::{Acks, Producer, ProducerConfig, Record};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ async fn flood(producer: &Producer, topic: &str, records: &Records, task: Task) 
         Record::to(topic).partition(partition).key(key).value(value)
     });
     let ends = producer.send_all(all).await;
-    let cost = watch.stop()?;
+    let cost = Cost::from(watch.stop()?);
     let change = region.change();
     if ends.delivered != task.records {
         return Err(format!("{} of {} delivered", ends.delivered, task.records).into());
@@ -115,7 +115,7 @@ async fn pace(
     for sending in waiting {
         latencies.push(sending.await??);
     }
-    Ok(Cost { latency: percentiles(latencies), ..watch.stop()? })
+    Ok(Cost { latency: percentiles(latencies), ..Cost::from(watch.stop()?) })
 }
 
 pub(crate) fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
@@ -125,42 +125,4 @@ pub(crate) fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
         latencies[index.min(latencies.len() - 1)].as_secs_f64() * 1e6
     };
     [at(0.5), at(0.99), at(0.999)]
-}
-
-/// CPU and wall time of a stretch.
-pub(crate) struct Watch {
-    cpu: f64,
-    wall: Instant,
-}
-
-impl Watch {
-    pub(crate) fn start() -> Fallible<Self> {
-        Ok(Self { cpu: cpu_seconds()?, wall: Instant::now() })
-    }
-
-    pub(crate) fn stop(self) -> Fallible<Cost> {
-        Ok(Cost {
-            cpu: cpu_seconds()? - self.cpu,
-            wall: self.wall.elapsed().as_secs_f64(),
-            peak_mib: peak_mib()?,
-            ..Cost::default()
-        })
-    }
-}
-
-/// What all threads of this process have run, to the nanosecond (Linux).
-fn cpu_seconds() -> Fallible<f64> {
-    let mut nanos = 0.0;
-    for task in fs::read_dir("/proc/self/task")? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        nanos += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
-    }
-    Ok(nanos / 1e9)
-}
-
-fn peak_mib() -> Fallible<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: f64 = line.split_whitespace().nth(1).ok_or("no size")?.parse()?;
-    Ok(kib / 1024.0)
 }

@@ -4,7 +4,8 @@
 //! and stamped by the same code as the producer's; what is missing is everything around it: no
 //! lookup, no lock, no queue, no linger, no future, no retry.
 
-use super::client::{Records, Watch, percentiles};
+use super::client::{Records, percentiles};
+use super::watch::Watch;
 use super::{Cost, Fallible, Task};
 use bytes::Bytes;
 use ottla::protocol::Codec;
@@ -71,7 +72,7 @@ fn flood(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
         line.send(&parts)?;
     }
     line.drain()?;
-    watch.stop()
+    Ok(watch.stop()?.into())
 }
 
 /// One request with one record after the other, at a rate.
@@ -94,7 +95,7 @@ fn pace(line: &mut Line<'_>, records: &Records, task: Task) -> Fallible<Cost> {
         line.drain()?;
         latencies.push(sent_at.elapsed());
     }
-    Ok(Cost { latency: percentiles(latencies), ..watch.stop()? })
+    Ok(Cost { latency: percentiles(latencies), ..Cost::from(watch.stop()?) })
 }
 
 struct Line<'a> {
@@ -192,7 +193,7 @@ pub(crate) fn run_on_tokio(address: &str, task: Task) -> Fallible<()> {
             stream.read_exact(&mut vec![0; size as usize]).await?;
             latencies.push(sent_at.elapsed());
         }
-        Fallible::Ok(Cost { latency: percentiles(latencies), ..watch.stop()? })
+        Fallible::Ok(Cost { latency: percentiles(latencies), ..Cost::from(watch.stop()?) })
     });
     cost?.print();
     Ok(())

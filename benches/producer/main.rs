@@ -26,6 +26,7 @@ mod floor;
 mod sink;
 #[path = "../traces/mod.rs"]
 mod traces;
+mod watch;
 
 use ottla::protocol::Codec;
 use std::error::Error;
@@ -106,6 +107,12 @@ pub(crate) struct Cost {
     pub(crate) allocations: f64,
     /// Microseconds from send to acknowledgement: p50, p99, p99.9.
     pub(crate) latency: [f64; 3],
+}
+
+impl From<watch::Used> for Cost {
+    fn from(watch::Used { cpu, wall, peak_mib }: watch::Used) -> Self {
+        Self { cpu, wall, peak_mib, ..Self::default() }
+    }
 }
 
 impl Cost {

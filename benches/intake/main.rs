@@ -1,0 +1,152 @@
+//! OTLP through the service, against a bare loop, as ratios.
+//!
+//! The bare loop (`floor`) reads the same requests with the same server library, whole, drops them
+//! and says that it has them. The service (`ottla`) checks them, publishes them to a sink that
+//! acknowledges at once, and answers when the sink has. Each is a process of its own, so that its CPU
+//! time and its peak memory are its own; the client is here. `README.md` in the parent folder says
+//! how to read what is printed.
+//!
+//! ```text
+//! cargo bench --bench intake              both tables, a few minutes
+//! cargo bench --bench intake -- cpu       CPU per span, without a codec and with lz4
+//! cargo bench --bench intake -- memory    peak memory while the buffer is full
+//! ```
+//!
+//! The numbers expected, and why:
+//!
+//! * **no codec**: at most 1.5. What the service adds to reading a span are a walk over its fields,
+//!   a copy into a batch, a checksum and a write to a socket.
+//! * **lz4**: at most that, and 1.15 times what the codec takes alone for the same bytes.
+//! * **memory**: at most 64 MiB above the configured buffer. Bodies may take 48 of those.
+
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock, and paces itself")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers are the bench's own, and small"
+)]
+
+mod load;
+mod server;
+#[path = "../producer/sink.rs"]
+mod sink;
+#[path = "../spans/mod.rs"]
+mod spans;
+#[path = "../producer/watch.rs"]
+mod watch;
+
+use load::Load;
+use ottla::protocol::Codec;
+use ottla::protocol::compression::Compressor;
+use server::{Server, Setup};
+use std::error::Error;
+use std::time::Duration;
+use watch::{Used, Watch};
+
+type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Rounds of which the median counts.
+const ROUNDS: usize = 5;
+
+/// Bytes of requests sent in one run, about.
+const RUN_BYTES: usize = 512 << 20;
+
+/// As large as the producer's batches.
+const BATCH_SIZE: usize = 1_000_000;
+
+/// How many times the floor's CPU the service may take without a codec, and how many times the
+/// codec's own it may take more with one.
+const FLOORS_MAX: f64 = 1.5;
+const CODECS_MAX: f64 = 1.15;
+
+fn main() -> Fallible<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("sink") => Ok(sink::serve(Duration::from_millis(arguments[1].parse()?))?),
+        Some("floor") => server::run_floor(),
+        Some("ottla") => server::run_ottla(&arguments[1], Setup::parse(&arguments[2..])?),
+        Some("cpu") => cpu(),
+        Some("memory") => memory(),
+        Some(other) => Err(format!("there is no table {other:?}").into()),
+        None => {
+            cpu()?;
+            memory()
+        }
+    }
+}
+
+fn cpu() -> Fallible<()> {
+    println!("CPU-microseconds per span: the floor's, the service's, lz4's alone. lz4's column is");
+    println!("what it adds to the service without a codec, times the codec alone\n");
+    println!(
+        "{:<22} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "", "floor", "ottla", "", "lz4", "ottla", "", "spans/s", "MiB"
+    );
+    for spans in [100, 1_000] {
+        let load = Load::new(spans, RUN_BYTES);
+        let (mut floor, mut plain, mut lz4, mut codec) = (vec![], vec![], vec![], vec![]);
+        let setup = Setup::default();
+        for _ in 0..ROUNDS {
+            floor.push(Server::floor()?.cost(&load)?);
+            plain.push(Server::ottla(setup)?.cost(&load)?);
+            codec.push(codec_alone(Codec::Lz4, &load)?);
+            lz4.push(Server::ottla(Setup { codec: Codec::Lz4, ..setup })?.cost(&load)?);
+        }
+        let micros = |rounds: &[Used]| median(rounds, |used| used.cpu) * 1e6 / load.spans() as f64;
+        let [floor, ottla, with_lz4, lz4] = [&floor, &plain, &lz4, &codec].map(|it| micros(it));
+        println!(
+            "{:<22} {floor:>7.3} {ottla:>7.3} {:>6.2}x {lz4:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0} {:>8.0}",
+            format!("{spans} spans, {} B each", load.request_size() / spans),
+            ottla / floor,
+            (with_lz4 - ottla) / lz4,
+            load.spans() as f64 / median(&plain, |used| used.wall),
+            median(&plain, |used| used.peak_mib),
+        );
+        let lz4_max = FLOORS_MAX * floor + CODECS_MAX * lz4;
+        println!("{:<22} {:>15.3} {:>24.3}", "  at most", FLOORS_MAX * floor, lz4_max);
+    }
+    println!();
+    Ok(())
+}
+
+fn memory() -> Fallible<()> {
+    println!("Peak MiB of the service while a slow sink keeps its buffer full; 128 requests at");
+    println!("once on 8 connections, each sent again until it is taken\n");
+    println!("{:<34} {:>8} {:>8} {:>8} {:>8}", "", "buffer", "peak", "above", "refused");
+    for codec in [Codec::None, Codec::Lz4] {
+        for (spans, buffer_mib) in [(100, 32), (1_000, 32), (1_000, 128)] {
+            let load = Load::new(spans, RUN_BYTES).on(8, 16);
+            let setup = Setup { codec, buffer_mib, ack_queued: true, delay_ms: 20 };
+            let (used, refused) = Server::ottla(setup)?.run(&load)?;
+            println!(
+                "{:<34} {buffer_mib:>8} {:>8.0} {:>8.0} {refused:>8}",
+                format!("{spans} spans, {codec}"),
+                used.peak_mib,
+                used.peak_mib - buffer_mib as f64,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Compresses what a run sends, by the batch.
+fn codec_alone(codec: Codec, load: &Load) -> Fallible<Used> {
+    let mut compressor = Compressor::new(codec.into());
+    let batches = load.batches(BATCH_SIZE);
+    let bytes: usize = batches.iter().map(Vec::len).sum();
+    let runs = (load.bytes() / bytes).max(1);
+    let watch = Watch::start()?;
+    for _ in 0..runs {
+        batches.iter().for_each(|batch| drop(std::hint::black_box(compressor.compress(batch))));
+    }
+    let used = watch.stop()?;
+    // Whole batches are not quite what a run sends.
+    Ok(Used { cpu: used.cpu * load.bytes() as f64 / (bytes * runs) as f64, ..used })
+}
+
+fn median(rounds: &[Used], figure: impl Fn(&Used) -> f64) -> f64 {
+    let mut figures: Vec<_> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
