@@ -136,6 +136,9 @@ impl<'a> Fields<'a> {
         self.value(kind.wire()).map(Some).map_err(|reason| Flaw { offset, reason })
     }
 
+    // Called for every field of every request: passing entries through memory would cost more than
+    // reading them.
+    #[inline(always)]
     fn entry(&mut self, start: usize) -> Result<Entry<'a>, Reason> {
         let tag = u32::try_from(self.varint()?).map_err(|_| Reason::Number)?;
         let number = tag >> 3;
@@ -152,7 +155,7 @@ impl<'a> Fields<'a> {
         Ok(Entry { number, start, end: self.offset, value })
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, wire: Wire) -> Result<Value<'a>, Reason> {
         Ok(match wire {
             Wire::Varint => Value::Varint(self.varint()?),
@@ -176,6 +179,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, Reason> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
