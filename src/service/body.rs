@@ -5,7 +5,7 @@
 
 use crate::protocol::Codec;
 use crate::protocol::compression::{DecompressError, decompress};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -19,6 +19,9 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// What is counted at once.
 const UNIT: usize = 1 << 10;
+
+/// Memory is taken for so many times what is there, towards what was announced.
+const AHEAD: usize = 8;
 
 /// Memory for all bodies.
 #[derive(Debug, Clone)]
@@ -74,14 +77,31 @@ impl BodyError {
     }
 }
 
-/// Reads a body of at most `max` bytes.
-pub(super) async fn read(body: Body, max: usize, room: &Room) -> Result<Held, BodyError> {
-    timeout(BODY_TIME, collect(body, max, room)).await.unwrap_or(Err(BodyError::Late))
+/// What HTTP announces of a body.
+pub(super) fn content_length(body: &Body) -> usize {
+    usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
-async fn collect(mut body: Body, max: usize, room: &Room) -> Result<Held, BodyError> {
+/// Reads a body of at most `max` bytes. `announced` says by its first piece how long it will be; that
+/// is a sender's claim, and taken for no more than [`AHEAD`] times what has come.
+pub(super) async fn read(
+    body: Body,
+    max: usize,
+    room: &Room,
+    announced: impl Fn(&[u8]) -> usize,
+) -> Result<Held, BodyError> {
+    timeout(BODY_TIME, collect(body, max, room, announced)).await.unwrap_or(Err(BodyError::Late))
+}
+
+async fn collect(
+    mut body: Body,
+    max: usize,
+    room: &Room,
+    announced: impl Fn(&[u8]) -> usize,
+) -> Result<Held, BodyError> {
     let mut permit = room.take(0)?;
     let (mut first, mut joined, mut size) = (Bytes::new(), BytesMut::new(), 0);
+    let mut size_expected = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
         size += data.len();
@@ -91,10 +111,15 @@ async fn collect(mut body: Body, max: usize, room: &Room) -> Result<Held, BodyEr
         if permit.num_permits() * UNIT < size {
             permit.merge(room.take(size - permit.num_permits() * UNIT)?);
         }
-        // Most bodies come in one piece, which is then not copied.
+        // Short bodies come in one piece, which is then not copied.
         if first.is_empty() && joined.is_empty() {
+            size_expected = announced(&data).min(max);
             first = data;
             continue;
+        }
+        if joined.capacity() < size {
+            let wanted = size_expected.min(AHEAD * size).max(size);
+            joined.reserve(wanted - joined.len());
         }
         if joined.is_empty() {
             joined.extend_from_slice(&std::mem::take(&mut first));
@@ -146,29 +171,41 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_stays_where_it_lies() {
         let bytes = Bytes::from_static(b"all of it");
-        let held = read(bytes.clone().into(), 100, &Room::new(UNIT)).await.unwrap();
+        let held = read(bytes.clone().into(), 100, &Room::new(UNIT), |_| 0).await.unwrap();
         assert_eq!(held.bytes.as_ptr(), bytes.as_ptr());
-        let held = read(body(&[b"all", b" of", b" it"]), 100, &Room::new(UNIT)).await.unwrap();
+        let held =
+            read(body(&[b"all", b" of", b" it"]), 100, &Room::new(UNIT), |_| 0).await.unwrap();
         assert_eq!(held.bytes, bytes);
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_is_no_more_than_a_hint() {
+        let room = Room::new(1 << 20);
+        for announced in [0, 4, 9, usize::MAX] {
+            let pieces = body(&[b"all", b" of", b" it"]);
+            let held = read(pieces, 100, &room, |_| announced).await.unwrap();
+            assert_eq!(held.bytes, "all of it");
+        }
     }
 
     #[tokio::test]
     async fn bodies_take_room_until_they_are_dropped() {
         let room = Room::new(2 * UNIT);
-        let first = read(body(&[&[0; UNIT]]), 10 * UNIT, &room).await.unwrap();
-        let error = read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room).await.unwrap_err();
+        let first = read(body(&[&[0; UNIT]]), 10 * UNIT, &room, |_| 0).await.unwrap();
+        let error =
+            read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room, |_| 0).await.unwrap_err();
         assert!(matches!(error, BodyError::NoRoom));
         drop(first);
-        assert!(read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room).await.is_ok());
+        assert!(read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room, |_| 0).await.is_ok());
         assert_eq!(room.0.available_permits(), 2);
     }
 
     #[tokio::test]
     async fn bodies_are_bounded_before_and_after_decompression() {
         let room = Room::new(1 << 20);
-        let error = read(body(&[b"12345", b"6"]), 5, &room).await.unwrap_err();
+        let error = read(body(&[b"12345", b"6"]), 5, &room, |_| 0).await.unwrap_err();
         assert_eq!(error.to_string(), "the body is larger than 5 bytes: send less at once");
-        let held = |bytes: &'static [u8]| read(body(&[bytes]), 1 << 20, &room);
+        let held = |bytes: &'static [u8]| read(body(&[bytes]), 1 << 20, &room, |_| 0);
         let error = held(b"text").await.unwrap().decoded(Some(b"br"), 9, &room).unwrap_err();
         assert!(error.to_string().contains("\"br\" is not read: use gzip, zstd, or none"));
         let error = held(b"text").await.unwrap().decoded(Some(b"gzip"), 9, &room).unwrap_err();

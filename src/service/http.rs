@@ -59,7 +59,8 @@ pub(super) fn routes<E: Exporter>(
 async fn held(request: Request, room: &Room) -> Result<Held, BodyError> {
     let (head, body) = request.into_parts();
     let encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let held = body::read(body, BODY_SIZE_MAX, room).await?;
+    let announced = body::content_length(&body);
+    let held = body::read(body, BODY_SIZE_MAX, room, |_| announced).await?;
     held.decoded(encoding, BODY_SIZE_MAX, room)
 }
 

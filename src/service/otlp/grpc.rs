@@ -92,7 +92,7 @@ async fn message(
     max: usize,
     room: &Room,
 ) -> Result<Held, Failure> {
-    let held = body::read(body, PREFIX_SIZE + max, room).await?;
+    let held = body::read(body, PREFIX_SIZE + max, room, announced).await?;
     let Some((prefix, rest)) = held.bytes.split_first_chunk::<PREFIX_SIZE>() else {
         return Err(Failure::new(status::INVALID_ARGUMENT, "the call has no message"));
     };
@@ -110,6 +110,13 @@ async fn message(
             Err(Failure::new(status::INVALID_ARGUMENT, told))
         }
     }
+}
+
+/// Bytes of a call's body, by its first piece.
+fn announced(piece: &[u8]) -> usize {
+    let prefix = piece.first_chunk::<PREFIX_SIZE>();
+    let size = prefix.map_or(0, |[_, size @ ..]| u32::from_be_bytes(*size));
+    usize::try_from(size).unwrap_or(usize::MAX).saturating_add(PREFIX_SIZE)
 }
 
 /// How a call fails.

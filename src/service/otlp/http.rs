@@ -42,7 +42,8 @@ async fn take(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
     };
     let max = intake.message_size_max;
     let content_encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let held = body::read(body, max, &intake.room).await;
+    let announced = body::content_length(&body);
+    let held = body::read(body, max, &intake.room, |_| announced).await;
     let held = match held.and_then(|held| held.decoded(content_encoding, max, &intake.room)) {
         Ok(held) => held,
         Err(error) => return problem(encoding, error.status(), &error.to_string()),
