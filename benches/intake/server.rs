@@ -70,7 +70,8 @@ impl Setup {
             grpc: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             http: None,
             admin: None,
-            stdin: false,
+            stdin: None,
+            tensorzero: None,
             ack: Some(if self.ack_queued { Ack::Queue } else { Ack::Broker }),
             message_size_max: 20 << 20,
             shutdown_timeout: Duration::from_secs(10),
@@ -82,7 +83,7 @@ pub(crate) fn run_ottla(sink: &str, setup: Setup) -> Fallible<()> {
     let runtime = runtime()?;
     let service = runtime.block_on(Service::start(setup.service(sink)?))?;
     println!("{}", service.grpc_address().ok_or("no gRPC")?);
-    runtime.spawn(service.run(std::future::pending()));
+    std::thread::spawn(move || runtime.block_on(service.run(std::future::pending())));
     measure()
 }
 

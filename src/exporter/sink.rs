@@ -49,15 +49,17 @@ impl Sink {
         self.ledger.on_received(items);
         let mut pending =
             Pending { ledger: Some(Arc::clone(&self.ledger)), items, accepted: false };
-        let mut sending = self.producer.send(record);
-        if let Err(error) = sending.accepted().await {
-            let result = Err(error.clone());
-            tell(&result);
-            if !matches!(error, SendError::QueueFull { .. } | SendError::Closed) {
-                pending.end(&result);
+        let sending = match self.producer.accept(record).await {
+            Ok(sending) => sending,
+            Err(error) => {
+                let result = Err(error.clone());
+                tell(&result);
+                if !matches!(error, SendError::QueueFull { .. } | SendError::Closed) {
+                    pending.end(&result);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         pending.accepted = true;
         let (end, delivery) = oneshot::channel();
         sending.on_end(move |result| {

@@ -129,6 +129,29 @@ impl Producer {
         })
     }
 
+    /// Waits until a record is accepted; the future that it resolves to waits for the record's end.
+    ///
+    /// As [`send`](Self::send), but a record that waits for room stays where its caller has it, and
+    /// takes no more memory.
+    ///
+    /// ```no_run
+    /// # use ottla::producer::{Producer, Record, SendError};
+    /// # async fn run(producer: &Producer, value: &[u8]) -> Result<(), SendError> {
+    /// let sending = producer.accept(Record::to("traces").value(value)).await?;
+    /// // `value` is not needed any more.
+    /// sending.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when the record is not accepted.
+    pub async fn accept(&self, record: Record<'_>) -> Result<Sending, SendError> {
+        let completion = self.accept_borrowed(&record).await?;
+        Ok(Sending(State::Accepted(completion)))
+    }
+
     fn wait_for_room(&self, record: &Record<'_>) -> State {
         let size = record.content().size_bound();
         let reservation = self.shared.queue(size);
@@ -213,7 +236,7 @@ impl Producer {
         let fits = chunk.iter().all(|(_, size)| *size <= shared.record_size_max);
         if !fits || whole > shared.budget.limit() / CHUNK_SHARE_MIN {
             for (record, _) in chunk {
-                gathering.add(self.accept(record).await);
+                gathering.add(self.accept_borrowed(record).await);
             }
             return;
         }
@@ -224,7 +247,7 @@ impl Producer {
     }
 
     /// Accepts a record once there is room.
-    async fn accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
+    async fn accept_borrowed(&self, record: &Record<'_>) -> Result<Completion, SendError> {
         let size = self.shared.size_of(record)?;
         self.shared.room(size).await?;
         self.shared.push(record, size)

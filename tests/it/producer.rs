@@ -252,6 +252,28 @@ async fn a_full_buffer_makes_send_wait_in_turn_and_then_refuse() {
     assert!(matches!(too_large, SendError::TooLarge { max: 1000, .. }));
 }
 
+/// F50
+#[tokio::test]
+async fn accept_waits_in_turn_and_who_stops_waiting_loses_nothing_but_the_place() {
+    let broker = broker(1, "t", 1).await;
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_millis(200)));
+    let mut config = config(&broker);
+    config.buffer_memory = 1000;
+    config.record_size_max = 1000;
+    let producer = Producer::start(config).unwrap();
+    let value = [b'x'; 900];
+    let accept = || producer.accept(Record::to("t").value(&value));
+    let first = accept().await.unwrap();
+    let given_up = tokio::time::timeout(Duration::from_millis(10), accept()).await;
+    assert!(given_up.is_err());
+    let second = accept().await.unwrap();
+    assert_eq!(first.await.unwrap().offset, Some(0));
+    assert_eq!(second.await.unwrap().offset, Some(1));
+    producer.close(Duration::from_secs(5)).await;
+    assert!(matches!(accept().await, Err(SendError::Closed)));
+    assert_eq!(broker.accepted("t").len(), 2);
+}
+
 #[tokio::test]
 async fn flush_waits_for_what_was_accepted_and_close_ends_everything() {
     let broker = broker(1, "t", 1).await;
