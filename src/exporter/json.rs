@@ -470,6 +470,7 @@ impl Survey {
 }
 
 /// How deep valid JSON nests.
+#[cfg(feature = "tensorzero")]
 pub(super) fn depth(json: &str) -> usize {
     Survey::of(json).depth
 }

@@ -8,7 +8,7 @@
 
 set -euo pipefail
 
-readonly SIZE_MAX=13000000
+readonly SIZE_MAX=13500000
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
