@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Load {
     /// Messages of gRPC, prefix and all.
     requests: Arc<Vec<Bytes>>,
-    spans_each: usize,
+    pub(crate) spans_each: usize,
     count: i64,
     connections: usize,
     /// Requests at once on each connection.

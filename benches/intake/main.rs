@@ -12,12 +12,12 @@
 //! cargo bench --bench intake -- memory    peak memory while the buffer is full
 //! ```
 //!
-//! The numbers expected, and why:
+//! The numbers wanted, which not all are reached (see `README.md`):
 //!
 //! * **no codec**: at most 1.5. What the service adds to reading a span are a walk over its fields,
 //!   a copy into a batch, a checksum and a write to a socket.
 //! * **lz4**: at most that, and 1.15 times what the codec takes alone for the same bytes.
-//! * **memory**: at most 64 MiB above the configured buffer. Bodies may take 48 of those.
+//! * **memory**: at most 64 MiB above the configured buffer.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock, and paces itself")]
 #![expect(
@@ -50,15 +50,10 @@ type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 const ROUNDS: usize = 5;
 
 /// Bytes of requests sent in one run, about.
-const RUN_BYTES: usize = 512 << 20;
+const RUN_BYTES: usize = 256 << 20;
 
 /// As large as the producer's batches.
 const BATCH_SIZE: usize = 1_000_000;
-
-/// How many times the floor's CPU the service may take without a codec, and how many times the
-/// codec's own it may take more with one.
-const FLOORS_MAX: f64 = 1.5;
-const CODECS_MAX: f64 = 1.15;
 
 fn main() -> Fallible<()> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -77,36 +72,46 @@ fn main() -> Fallible<()> {
 }
 
 fn cpu() -> Fallible<()> {
-    println!("CPU-microseconds per span: the floor's, the service's, lz4's alone. lz4's column is");
-    println!("what it adds to the service without a codec, times the codec alone\n");
+    println!("CPU-microseconds per span; the service's times the floor's; what lz4 adds to the");
+    println!("service times the codec alone. Answered when delivered, and when queued\n");
     println!(
-        "{:<22} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}",
-        "", "floor", "ottla", "", "lz4", "ottla", "", "spans/s", "MiB"
+        "{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
+        "", "floor", "ottla", "", "lz4", "ottla", "", "spans/s"
     );
     for spans in [100, 1_000] {
         let load = Load::new(spans, RUN_BYTES);
-        let (mut floor, mut plain, mut lz4, mut codec) = (vec![], vec![], vec![], vec![]);
-        let setup = Setup::default();
-        for _ in 0..ROUNDS {
-            floor.push(Server::floor()?.cost(&load)?);
-            plain.push(Server::ottla(setup)?.cost(&load)?);
-            codec.push(codec_alone(Codec::Lz4, &load)?);
-            lz4.push(Server::ottla(Setup { codec: Codec::Lz4, ..setup })?.cost(&load)?);
+        for ack_queued in [false, true] {
+            compare(&load, Setup { ack_queued, ..Setup::default() })?;
         }
-        let micros = |rounds: &[Used]| median(rounds, |used| used.cpu) * 1e6 / load.spans() as f64;
-        let [floor, ottla, with_lz4, lz4] = [&floor, &plain, &lz4, &codec].map(|it| micros(it));
-        println!(
-            "{:<22} {floor:>7.3} {ottla:>7.3} {:>6.2}x {lz4:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0} {:>8.0}",
-            format!("{spans} spans, {} B each", load.request_size() / spans),
-            ottla / floor,
-            (with_lz4 - ottla) / lz4,
-            load.spans() as f64 / median(&plain, |used| used.wall),
-            median(&plain, |used| used.peak_mib),
-        );
-        let lz4_max = FLOORS_MAX * floor + CODECS_MAX * lz4;
-        println!("{:<22} {:>15.3} {:>24.3}", "  at most", FLOORS_MAX * floor, lz4_max);
+        println!("  of {} bytes each", load.request_size() / spans);
     }
     println!();
+    Ok(())
+}
+
+/// All four in turns.
+fn compare(load: &Load, setup: Setup) -> Fallible<()> {
+    let (mut floor, mut plain, mut lz4, mut codec) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        floor.push(Server::floor()?.cost(load)?);
+        plain.push(Server::ottla(setup)?.cost(load)?);
+        codec.push(codec_alone(Codec::Lz4, load)?);
+        lz4.push(Server::ottla(Setup { codec: Codec::Lz4, ..setup })?.cost(load)?);
+    }
+    let spans = load.spans() as f64;
+    let [floor, ottla, codec, with_lz4] =
+        [&floor, &plain, &codec, &lz4].map(|rounds| median(rounds, |used| used.cpu) * 1e6 / spans);
+    println!(
+        "{:<24} {floor:>7.3} {ottla:>7.3} {:>6.2}x {codec:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0}",
+        format!(
+            "{} spans, {}",
+            load.spans_each,
+            if setup.ack_queued { "queued" } else { "delivered" }
+        ),
+        ottla / floor,
+        (with_lz4 - ottla) / codec,
+        spans / median(&plain, |used| used.wall),
+    );
     Ok(())
 }
 

@@ -26,6 +26,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// How the service is set.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +84,15 @@ pub(crate) fn run_ottla(sink: &str, setup: Setup) -> Fallible<()> {
     let runtime = runtime()?;
     let service = runtime.block_on(Service::start(setup.service(sink)?))?;
     println!("{}", service.grpc_address().ok_or("no gRPC")?);
-    std::thread::spawn(move || runtime.block_on(service.run(std::future::pending())));
-    measure()
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running =
+        std::thread::spawn(move || runtime.block_on(service.run(async { drop(stopped.await) })));
+    measure(|| {
+        // What is queued costs as much as the rest.
+        drop(stop);
+        let summary = running.join().map_err(|_| "it panicked")??;
+        if summary.is_clean() { Ok(()) } else { Err(format!("{summary:?}").into()) }
+    })
 }
 
 pub(crate) fn run_floor() -> Fallible<()> {
@@ -103,7 +111,7 @@ pub(crate) fn run_floor() -> Fallible<()> {
             });
         }
     });
-    measure()
+    measure(|| Ok(()))
 }
 
 async fn drop_request(request: Request) -> Response {
@@ -120,12 +128,13 @@ fn runtime() -> Fallible<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn measure() -> Fallible<()> {
+fn measure(end: impl FnOnce() -> Fallible<()>) -> Fallible<()> {
     let mut lines = std::io::stdin().lines();
     lines.next().ok_or("nothing to measure")??;
     let watch = Watch::start()?;
     println!("begun");
     lines.try_for_each(|line| line.map(drop))?;
+    end()?;
     let Used { cpu, wall, peak_mib } = watch.stop()?;
     println!("{cpu} {wall} {peak_mib}");
     Ok(())
