@@ -177,7 +177,7 @@ enum Encoder {
     None,
     Gzip(gzip::Encoder),
     Snappy(Box<snap::raw::Encoder>),
-    Lz4,
+    Lz4(Box<lz4::Encoder>),
     Zstd(Box<zstd::Encoder>),
 }
 
@@ -195,7 +195,7 @@ impl Compressor {
             Codec::None => Encoder::None,
             Codec::Gzip => Encoder::Gzip(gzip::Encoder::new(compression.level())),
             Codec::Snappy => Encoder::Snappy(Box::new(snap::raw::Encoder::new())),
-            Codec::Lz4 => Encoder::Lz4,
+            Codec::Lz4 => Encoder::Lz4(Box::new(lz4::Encoder::new())),
             Codec::Zstd => Encoder::Zstd(Box::new(zstd::Encoder::new(compression.level()))),
         };
         Self { codec, encoder, whole: Vec::new() }
@@ -213,7 +213,7 @@ impl Compressor {
             Encoder::None => return None,
             Encoder::Gzip(encoder) => encoder.compress(input),
             Encoder::Snappy(encoder) => encoder.compress_vec(input).ok(),
-            Encoder::Lz4 => lz4::compress(input),
+            Encoder::Lz4(encoder) => encoder.compress(input),
             Encoder::Zstd(encoder) => Some(encoder.compress(input)),
         };
         output.filter(|output| output.len() < input.len())
