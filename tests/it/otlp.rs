@@ -486,7 +486,7 @@ async fn the_account_balances_at_every_look_while_brokers_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_has_what_it_was_sent_as_other_clients_read_it() {
+async fn real_kafka_has_what_it_was_sent_as_other_clients_read_it() {
     let Some(brokers) = real_kafka::brokers() else { return };
     let [traces_topic, logs_topic] = ["otlp-traces", "otlp-logs"].map(real_kafka::unique);
     let service = Service::start_at(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real-Kafka suite: tests/it/real_kafka.rs against a broker of each version below, one after the other.
+# The real-Kafka suite: the tests of tests/it named real_kafka against a broker of each version below, one after the other.
 #
 #   run.sh               install, start, test, stop, per version
 #   run.sh VERSION...    the same for these versions
