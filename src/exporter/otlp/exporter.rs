@@ -337,12 +337,12 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn cut(&mut self, cut: &Cut) -> Result<(), ExportError> {
         for piece in cut.pieces() {
-            if self.taken.stopped.is_some() {
-                return Ok(());
-            }
             match self.exporter.config.format {
                 Format::Protobuf => self.record(&piece, piece.key, &piece.value).await?,
                 Format::Json => self.as_json(&piece).await?,
+            }
+            if self.taken.stopped.is_some() {
+                return Ok(());
             }
         }
         self.oversized(cut).await;
@@ -363,13 +363,13 @@ impl Sending<'_> {
             Err(error) => return self.stop(ExportError::Cut(error), piece.items),
         };
         for part in cut.pieces() {
-            if self.taken.stopped.is_some() {
-                return Ok(());
-            }
             text.clear();
             json::write(self.signal, &part.value, &mut text);
             let part = Piece { topic: piece.topic, ..part };
             self.record(&part, piece.key, &text).await?;
+            if self.taken.stopped.is_some() {
+                return Ok(());
+            }
         }
         self.oversized(&cut).await;
         Ok(())

@@ -26,7 +26,7 @@ impl OtlpOptions {
     /// Every option as it will be, and behind them the custom properties. What settings do to each
     /// other is in the notes of [`into_config`](Self::into_config).
     pub fn effective(&self) -> Vec<Effective> {
-        let custom = self.custom();
+        let custom = self.custom().unwrap_or_default();
         let options = OPTIONS.iter().filter(|row| self.counts(row));
         let options = options.map(|row| self.option(row, &custom));
         let properties = self.properties.iter().map(|(name, value, origin)| Effective {
@@ -35,15 +35,6 @@ impl OtlpOptions {
             origin: Some(*origin),
         });
         options.chain(properties).collect()
-    }
-
-    /// What overrides options, in the order of its being applied.
-    fn custom(&self) -> Vec<(String, String, Origin)> {
-        let origin = self.origin("custom-config").unwrap_or(Origin::File);
-        let pairs = self.pairs("custom-config").unwrap_or_default();
-        let mut later = self.properties.clone();
-        later.sort_by_key(|(_, _, origin)| *origin);
-        pairs.into_iter().map(|(name, value)| (name, value, origin)).chain(later).collect()
     }
 
     /// Of the two names of one option only that which was given counts.

@@ -2,7 +2,7 @@
 //!
 //! One table says what there is. From it come the flags (`--kafka-exporter-linger-ms`), their twins
 //! in the environment (`OTTLA_KAFKA_EXPORTER_LINGER_MS`, or rotel's own `ROTEL_...`), the names in a
-//! TOML file (`linger_ms`) and this documentation. Values are read alike wherever they come from:
+//! TOML file (`linger_ms`) and the text of `--help`. Values are read alike wherever they come from:
 //! letters of either case, `-` or `_`, durations as `30s` or as milliseconds.
 //!
 //! Most options are properties of librdkafka by another name. Defaults give way where an explicit
@@ -196,23 +196,30 @@ impl OtlpOptions {
             if let Some(given) = self.given(row.name) {
                 let value = resolved(row, &given.text, environment).map_err(|f| refuse(&f))?;
                 properties.set(name, &value).map_err(|fault| refuse(&fault))?;
-            } else if !row.default.is_empty() && row.name != "request-timeout-ms" {
+            } else if !row.default.is_empty() && !self.gives(name) {
                 let value = resolved(row, row.default, environment).map_err(|f| refuse(&f))?;
-                if !self.gives(name) {
-                    properties.set_default(name, &value).map_err(|fault| refuse(&fault))?;
-                }
+                properties.set_default(name, &value).map_err(|fault| refuse(&fault))?;
             }
         }
-        for (name, value) in self.pairs("custom-config")? {
-            let set = properties.set(&name, &value);
-            set.map_err(|fault| self.invalid("custom-config", &fault.to_string()))?;
-        }
-        let mut custom: Vec<_> = self.properties.iter().collect();
-        custom.sort_by_key(|(_, _, origin)| *origin);
-        for (name, value, _) in custom {
-            properties.set(name, value)?;
+        for (name, value, _) in self.custom()? {
+            let refuse = |fault| OptionError::Invalid { option: name.clone(), fault };
+            // One that is a secret may be named rather than written.
+            let value = match Properties::is_secret(&name) {
+                true => secret(&value, environment).map_err(refuse)?,
+                false => value,
+            };
+            properties.set(&name, &value)?;
         }
         Ok(properties)
+    }
+
+    /// The properties that override options, in the order of their being applied.
+    fn custom(&self) -> Result<Vec<(String, String, Origin)>, OptionError> {
+        let origin = self.origin("custom-config").unwrap_or(Origin::File);
+        let pairs = self.pairs("custom-config")?;
+        let mut later = self.properties.clone();
+        later.sort_by_key(|(_, _, origin)| *origin);
+        Ok(pairs.into_iter().map(|(name, value)| (name, value, origin)).chain(later).collect())
     }
 
     /// Whether an option that was given sets this property.
@@ -226,26 +233,32 @@ impl OtlpOptions {
     /// A login is all three or none; with less the broker would refuse it much later, or nobody
     /// would log in at all.
     fn check_login(&self) -> Result<(), OptionError> {
-        const OF_LOGIN: [&str; 3] = ["sasl-username", "sasl-password", "sasl-mechanism"];
-        let given: Vec<_> =
-            OF_LOGIN.into_iter().filter(|name| self.given(name).is_some()).collect();
-        if let [first, ..] = given[..] {
-            if let Some(missing) = OF_LOGIN.into_iter().find(|name| self.given(name).is_none()) {
-                let fault =
-                    format!("a login needs {} too", self.spelled(missing, self.origin(first)));
-                return Err(self.invalid(first, &fault));
-            }
-            if !self.word("security-protocol").starts_with("sasl")
-                && self.pairs("custom-config")?.iter().all(|(name, _)| name != "security.protocol")
-            {
-                return Err(OptionError::Conflict {
-                    first: self.shown(first),
-                    second: self.shown("security-protocol"),
-                    remedy: "set it to SASL_SSL, or to SASL_PLAINTEXT where there is no TLS",
-                });
-            }
+        const OF_LOGIN: [(&str, &str); 3] = [
+            ("sasl-username", "sasl.username"),
+            ("sasl-password", "sasl.password"),
+            ("sasl-mechanism", "sasl.mechanisms"),
+        ];
+        let custom = self.custom()?;
+        let is_custom =
+            |property: &str| custom.iter().any(|(name, _, _)| Properties::are_one(name, property));
+        let Some((first, _)) = OF_LOGIN.into_iter().find(|(name, _)| self.given(name).is_some())
+        else {
+            return Ok(());
+        };
+        let is_missing =
+            |(name, property): &(&str, &str)| self.given(name).is_none() && !is_custom(property);
+        if let Some((missing, _)) = OF_LOGIN.into_iter().find(is_missing) {
+            let fault = format!("a login needs {} too", self.spelled(missing, self.origin(first)));
+            return Err(self.invalid(first, &fault));
         }
-        Ok(())
+        if is_custom("security.protocol") || self.word("security-protocol").starts_with("sasl") {
+            return Ok(());
+        }
+        Err(OptionError::Conflict {
+            first: self.shown(first),
+            second: self.shown("security-protocol"),
+            remedy: "set it to SASL_SSL, or to SASL_PLAINTEXT where there is no TLS",
+        })
     }
 
     /// rotel documents two names for one thing.

@@ -192,6 +192,18 @@ fn a_login_is_whole_and_is_used() {
 }
 
 #[test]
+fn a_login_may_be_completed_by_properties_whose_secrets_are_named_too() {
+    let mut options =
+        given(&[("sasl-username", "user"), ("custom-config", "sasl.mechanism=PLAIN")]);
+    options.set_property("sasl.password", "env.PASSWORD", Origin::Flag);
+    options.set_property("security.protocol", "sasl_plaintext", Origin::File);
+    let known = |name: &str| (name == "PASSWORD").then(|| "pencil".to_owned());
+    assert!(options.clone().into_config(&known).unwrap().0.producer.sasl.is_some());
+    let error = options.into_config(&|_| None).unwrap_err().to_string();
+    assert_eq!(error, "sasl.password: the environment variable \"PASSWORD\" is not set");
+}
+
+#[test]
 fn secrets_are_named_rather_than_written() {
     let mut options = given(&[
         ("sasl-username", "user"),
