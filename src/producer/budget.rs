@@ -2,7 +2,8 @@
 //!
 //! First come, first served: while someone waits, nobody passes. Freed bytes go to every waiter
 //! that fits, from the front, so that a large record cannot be starved by small ones, and one
-//! release can wake many. Deadlines are given from outside; nothing here reads a clock.
+//! release can wake many. When little is left, whoever holds bytes should hurry. Deadlines are given
+//! from outside; nothing here reads a clock.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,13 @@ struct State {
     used: usize,
     waiters: VecDeque<Arc<Waiter>>,
     closed: bool,
+}
+
+/// Bytes were set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reserved {
+    /// Little was left by these: from now on the budget [is exhausted](Budget::is_exhausted).
+    pub(super) exhausts: bool,
 }
 
 /// Why nobody gets bytes.
@@ -53,7 +61,7 @@ impl Budget {
     }
 
     /// Takes `size` bytes, if they are free and nobody waits.
-    pub(super) fn try_reserve(&self, size: usize) -> Result<(), NoRoom> {
+    pub(super) fn try_reserve(&self, size: usize) -> Result<Reserved, NoRoom> {
         let mut state = self.lock();
         if state.closed {
             return Err(NoRoom::Closed);
@@ -61,8 +69,9 @@ impl Budget {
         if !state.waiters.is_empty() || self.limit - state.used < size {
             return Err(NoRoom::Full);
         }
+        let was_scarce = self.is_scarce(&state);
         state.used += size;
-        Ok(())
+        Ok(Reserved { exhausts: !was_scarce && self.is_scarce(&state) })
     }
 
     /// Queues up for `size` bytes, until `deadline`. The caller makes sure that [`expire`] is
@@ -121,9 +130,15 @@ impl Budget {
         self.lock().waiters.iter().map(|waiter| waiter.deadline).min()
     }
 
-    /// Whether someone waits: then no batch should linger.
+    /// Whether someone waits, or soon would: then no batch should linger.
     pub(super) fn is_exhausted(&self) -> bool {
-        !self.lock().waiters.is_empty()
+        let state = self.lock();
+        !state.waiters.is_empty() || self.is_scarce(&state)
+    }
+
+    /// Whether less than a quarter is left.
+    const fn is_scarce(&self, state: &State) -> bool {
+        self.limit - state.used < self.limit / 4
     }
 
     /// Bytes there are.
@@ -278,6 +293,18 @@ mod tests {
         assert_eq!(budget.used(), 100, "the second moved up");
         drop(granted);
         assert_eq!(budget.used(), 80);
+        assert_eq!(budget.waiting(), 0);
+    }
+
+    #[test]
+    fn the_reservation_that_leaves_little_says_so_once() {
+        let (budget, _) = budget();
+        assert_eq!(budget.try_reserve(75), Ok(Reserved { exhausts: false }));
+        assert!(!budget.is_exhausted());
+        assert_eq!(budget.try_reserve(1), Ok(Reserved { exhausts: true }));
+        assert_eq!(budget.try_reserve(1), Ok(Reserved { exhausts: false }));
+        assert!(budget.is_exhausted());
+        budget.release(2);
         assert!(!budget.is_exhausted());
     }
 

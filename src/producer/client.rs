@@ -4,11 +4,11 @@
 //! The rest happens in the driver's task, on the runtime that the producer was started in.
 
 use super::accumulator::{Accumulator, NoSuchPartition, NotTaken};
-use super::budget::{Budget, NoRoom, Reservation};
+use super::budget::{Budget, NoRoom, Reservation, Reserved};
 use super::completion::{
     BatchCompletion, Completion, Delivered, DeliveryError, DeliveryListener, Listener, Run,
 };
-use super::config::{ConfigError, ProducerConfig};
+use super::config::{ConfigError, ProducerConfig, WhenFull};
 use super::driver::{self, Command, Driver, SystemClock};
 use super::engine::Engine;
 use super::meters::{Meters, ProducerMetrics};
@@ -19,6 +19,7 @@ use crate::protocol::Codec;
 use crate::protocol::record_batch::BatchLimits;
 use crate::sasl::SaslMechanism;
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -58,6 +59,7 @@ struct Shared {
     bell: Arc<Notify>,
     commands: UnboundedSender<Command>,
     record_size_max: usize,
+    when_full: WhenFull,
     max_block: Duration,
     meters: Arc<Meters>,
     batch_size: usize,
@@ -100,6 +102,7 @@ impl Producer {
             bell: Arc::clone(&bell),
             commands,
             record_size_max: config.record_size_max,
+            when_full: config.when_full,
             max_block: config.max_block,
             meters: engine.meters(),
             batch_size: config.batch_size,
@@ -111,8 +114,9 @@ impl Producer {
     /// Sends a record.
     ///
     /// If there is room, the record is accepted before this returns, and records of one thread
-    /// keep their order. If the buffer is full, the future waits for room, in turn with others, for
-    /// up to `max_block`; the record is accepted then.
+    /// keep their order. If the buffer is full, [`WhenFull`] decides: the future waits for room, in
+    /// turn with others, for up to `max_block`, and the record is accepted then; or the record is
+    /// refused; or older ones give way.
     ///
     /// Dropping the future of an accepted record neither recalls it nor disturbs others; one that
     /// still waits for room is not sent.
@@ -122,9 +126,11 @@ impl Producer {
     /// The future resolves to `SendError`: the record was not accepted, or, as
     /// [`SendError::Delivery`], was accepted and not, or perhaps not, delivered.
     pub fn send(&self, record: Record<'_>) -> Sending {
-        Sending(match self.try_accept(&record) {
+        Sending(match self.accept_at_once(&record) {
             Ok(completion) => State::Accepted(completion),
-            Err(SendError::QueueFull { .. }) => self.wait_for_room(&record),
+            Err(SendError::QueueFull { .. }) if self.shared.when_full == WhenFull::Block => {
+                self.wait_for_room(&record)
+            }
             Err(error) => State::Refused(Some(error)),
         })
     }
@@ -149,6 +155,16 @@ impl Producer {
     /// `SendError` when the record is not accepted.
     pub async fn accept(&self, record: Record<'_>) -> Result<Sending, SendError> {
         let completion = self.accept_borrowed(&record).await?;
+        Ok(Sending(State::Accepted(completion)))
+    }
+
+    /// Accepts a record without waiting for anything; the future waits for the record's end.
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when the record is not accepted, `QueueFull` among them.
+    pub fn try_accept(&self, record: Record<'_>) -> Result<Sending, SendError> {
+        let completion = self.accept_at_once(&record)?;
         Ok(Sending(State::Accepted(completion)))
     }
 
@@ -191,7 +207,7 @@ impl Producer {
         tag: u64,
         listener: &Arc<dyn DeliveryListener>,
     ) -> Result<(), SendError> {
-        let completion = self.try_accept(&record)?;
+        let completion = self.accept_at_once(&record)?;
         completion.listen(Listener::Shared { listener: Arc::clone(listener), tag });
         Ok(())
     }
@@ -253,13 +269,12 @@ impl Producer {
         self.shared.push(record, size)
     }
 
-    /// Accepts a record, if there is room at once.
-    fn try_accept(&self, record: &Record<'_>) -> Result<Completion, SendError> {
+    /// Accepts a record, if there is room at once, or can be made.
+    fn accept_at_once(&self, record: &Record<'_>) -> Result<Completion, SendError> {
         let size = self.shared.size_of(record)?;
-        match self.shared.budget.try_reserve(size) {
+        match self.shared.room_at_once(size) {
             Ok(()) => self.shared.push(record, size),
-            Err(NoRoom::Full) => Err(SendError::QueueFull { waited: Duration::ZERO }),
-            Err(NoRoom::Closed) => Err(SendError::Closed),
+            Err(why) => Err(SendError::of(why, Duration::ZERO)),
         }
     }
 
@@ -318,14 +333,47 @@ impl Shared {
 
     /// Sets room aside, as soon as there is some.
     async fn room(&self, size: usize) -> Result<(), SendError> {
-        let room = match self.budget.try_reserve(size) {
-            Err(NoRoom::Full) => {
+        match self.room_at_once(size) {
+            Err(NoRoom::Full) if self.when_full == WhenFull::Block => {
                 let mut reservation = self.queue(size);
-                std::future::poll_fn(|context| reservation.poll(context)).await
+                let room = std::future::poll_fn(|context| reservation.poll(context)).await;
+                room.map_err(|why| SendError::of(why, self.max_block))
             }
-            at_once => at_once,
-        };
-        room.map_err(|why| self.refusal(why))
+            at_once => at_once.map_err(|why| SendError::of(why, Duration::ZERO)),
+        }
+    }
+
+    /// Sets room aside, if there is some, or older records may give way.
+    fn room_at_once(&self, size: usize) -> Result<(), NoRoom> {
+        loop {
+            match self.budget.try_reserve(size) {
+                Ok(Reserved { exhausts }) => {
+                    if exhausts {
+                        // Nothing may linger from now on.
+                        self.bell.notify_one();
+                    }
+                    return Ok(());
+                }
+                Err(NoRoom::Full) if self.displace_oldest() => {}
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    /// Whether something gave its room away.
+    fn displace_oldest(&self) -> bool {
+        if self.when_full != WhenFull::DropOldest {
+            return false;
+        }
+        let Some(displaced) = self.accumulator.displace_oldest() else { return false };
+        self.budget.release(displaced.reserved);
+        self.meters.note(|counts| {
+            counts.figures.records_failed += u64::from(displaced.records);
+            counts.figures.records_displaced += u64::from(displaced.records);
+        });
+        // If the driver has ended, its senders are told here and now.
+        let _ = self.commands.send(Command::TellDisplaced(displaced));
+        true
     }
 
     fn queue(&self, size: usize) -> Reservation {
@@ -333,13 +381,6 @@ impl Shared {
         // Nothing may linger while someone waits, and the wait has an end.
         self.bell.notify_one();
         reservation
-    }
-
-    const fn refusal(&self, why: NoRoom) -> SendError {
-        match why {
-            NoRoom::Closed => SendError::Closed,
-            NoRoom::Full => SendError::QueueFull { waited: self.max_block },
-        }
     }
 
     /// Hands over records for which room was set aside.
@@ -519,7 +560,7 @@ impl Waiting {
     fn end(&self, room: Result<(), NoRoom>) -> State {
         let accepted = match room {
             Ok(()) => self.record.with(|record| self.shared.push(record, self.size)),
-            Err(why) => Err(self.shared.refusal(why)),
+            Err(why) => Err(SendError::of(why, self.shared.max_block)),
         };
         match accepted {
             Ok(completion) => State::Accepted(completion),
@@ -558,8 +599,8 @@ pub enum SendError {
         /// The limit.
         max: usize,
     },
-    /// The buffer stayed full for `max_block`. Not accepted.
-    #[error("the producer's buffer was full for {waited:?}: brokers take records too slowly")]
+    /// The buffer was full, and stayed so for `max_block` if the record might wait. Not accepted.
+    #[error("the producer's buffer {}: brokers take records too slowly", Full(*waited))]
     QueueFull {
         /// How long it waited.
         waited: Duration,
@@ -591,7 +632,25 @@ pub enum SendError {
     Delivery(#[from] DeliveryError),
 }
 
+struct Full(Duration);
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Duration::ZERO => f.write_str("is full"),
+            waited => write!(f, "was full for {waited:?}"),
+        }
+    }
+}
+
 impl SendError {
+    const fn of(why: NoRoom, waited: Duration) -> Self {
+        match why {
+            NoRoom::Closed => Self::Closed,
+            NoRoom::Full => Self::QueueFull { waited },
+        }
+    }
+
     fn from_fault(fault: NotTaken, record: &Record<'_>) -> Self {
         let topic = record.topic.to_owned();
         match fault {

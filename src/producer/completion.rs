@@ -102,6 +102,16 @@ pub enum DeliveryError {
         #[source]
         cause: Option<Cause>,
     },
+    /// The buffer was full, and the record gave its room to newer ones
+    /// ([`WhenFull::DropOldest`](super::WhenFull::DropOldest)). It is not in the log.
+    #[error(
+        "topic {topic:?}: given up for newer records, as the buffer was full: brokers take \
+        records too slowly"
+    )]
+    Displaced {
+        /// Its topic.
+        topic: Arc<str>,
+    },
     /// The producer can deliver nothing more, and says why. The record is not in the log.
     #[error("the producer has stopped: {0}")]
     Fatal(#[source] Cause),
@@ -360,8 +370,12 @@ impl BatchCompletion {
     /// Ends `single`, a completion of one record, as this batch's record of `index` ends.
     pub(super) fn forward(&self, index: u32, single: Arc<Self>) {
         let mut progress = self.lock();
-        debug_assert!(progress.end.is_none(), "records join a batch before it is sent");
-        progress.forwards.push((index, single));
+        // The batch is not sent before its records have joined it, but may have given way.
+        let Some(end) = progress.end_of(index).map(|end| end.from(index)) else {
+            return progress.forwards.push((index, single));
+        };
+        drop(progress);
+        single.settle(0..1, end);
     }
 
     fn poll_record(

@@ -64,9 +64,10 @@ pub struct ProducerConfig {
     /// Largest record, in bytes before compression (`message.max.bytes`). Default 1,000,000. A
     /// larger one is refused by `send`.
     pub record_size_max: usize,
-    /// Bytes of records that the producer may hold (`buffer.memory`). Default 32 MiB. `send` waits
-    /// when they are used up.
+    /// Bytes of records that the producer may hold (`buffer.memory`). Default 32 MiB.
     pub buffer_memory: usize,
+    /// What becomes of a record that finds them used up. Default [`WhenFull::Block`].
+    pub when_full: WhenFull,
     /// How long `send` may wait for room (`max.block.ms`). Default 60 s.
     pub max_block: Duration,
     /// How long a broker may take for a request, and we wait for its answer
@@ -144,6 +145,7 @@ impl ProducerConfig {
             batch_records_max: 10_000,
             record_size_max: 1_000_000,
             buffer_memory: 32 << 20,
+            when_full: WhenFull::default(),
             max_block: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
@@ -241,6 +243,36 @@ fn in_range(setting: &'static str, value: u64, min: u64, max: u64) -> Result<(),
         Ok(())
     } else {
         Err(ConfigError::OutOfRange { setting, value, min, max })
+    }
+}
+
+/// What becomes of a record that finds the buffer full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It waits for room, up to `max_block`, and is refused then.
+    #[default]
+    Block,
+    /// It is refused at once.
+    DropNewest,
+    /// It takes the room of the oldest records that are not yet prepared for sending, which end as
+    /// [`DeliveryError::Displaced`](super::DeliveryError::Displaced), whole batches at a time. What
+    /// is on its way, and up to two batches of a partition behind it, keeps its room: if nothing else
+    /// is there, the new record is refused at once.
+    DropOldest,
+}
+
+impl WhenFull {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Block, Self::DropNewest, Self::DropOldest];
+
+    /// The word for it in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropNewest => "drop_newest",
+            Self::DropOldest => "drop_oldest",
+        }
     }
 }
 

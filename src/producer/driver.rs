@@ -3,7 +3,7 @@
 //! Carries events to the engine and performs its actions. Decides nothing about records: every
 //! rule is the engine's, and can be tested without this file.
 
-use super::accumulator::Clock;
+use super::accumulator::{Clock, Displaced};
 use super::completion::BatchCompletion;
 use super::config::ProducerConfig;
 use super::engine::{Action, BatchRef, ConnectionId, Engine, Notice, Seeds};
@@ -36,6 +36,8 @@ pub(super) enum Command {
     Flush(oneshot::Sender<Vec<Arc<BatchCompletion>>>),
     /// Give up what there is, and go on.
     Purge,
+    /// Tell the senders of these records that they gave way.
+    TellDisplaced(Displaced),
     /// Deliver what there is within the time, then end, and tell.
     Close(Duration, oneshot::Sender<()>),
 }
@@ -132,6 +134,9 @@ impl Driver {
                 () = alarm.rings(timeout) => self.engine.handle_timeout(now()),
             }
         }
+        // What gave way at the last moment is told before anybody hears that all is over.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
         for closer in self.closers.drain(..) {
             // Whoever closed may have stopped waiting.
             let _ = closer.send(());
@@ -219,6 +224,7 @@ impl Driver {
                 let _ = answer.send(self.engine.handle_flush(now));
             }
             Command::Purge => self.engine.handle_purge(now),
+            Command::TellDisplaced(displaced) => drop(displaced),
             Command::Close(timeout, done) => {
                 self.closers.push(done);
                 let deadline = now.checked_add(timeout).unwrap_or(now + self.delivery_timeout);

@@ -25,6 +25,8 @@ pub struct ProducerMetrics {
     pub records_delivered: u64,
     /// Accepted records that ended otherwise.
     pub records_failed: u64,
+    /// Of those, the ones that gave their room to newer ones.
+    pub records_displaced: u64,
     /// Batches sealed.
     pub batches: u64,
     /// Records in them.

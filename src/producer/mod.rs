@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! client       send, on the caller's thread
-//!   budget       bytes are set aside, or the caller waits in turn
+//!   budget       bytes are set aside; the caller waits in turn, or older records give way
 //!   partitioner  which partition
 //!   accumulator  encoded into that partition's open batch, under its lock alone
 //! driver       the one task, the one clock
@@ -24,8 +24,9 @@
 //! * A batch that is sent again goes alone, and so does the first of an identity.
 //! * A batch whose records have heard of its end while it was in flight keeps its place until its
 //!   answer comes: its numbers are taken.
-//! * Batches grow while their broker is busy, and nobody lingers while somebody waits for room.
-//! * Bytes set aside come back once, where a batch leaves the engine.
+//! * Batches grow while their broker is busy, and nobody lingers while there is little room.
+//! * Bytes set aside come back once, where a batch leaves the engine, or the accumulator if it gives
+//!   way.
 //! * Wakers and listeners run foreign code, so never under a lock.
 //!
 //! [`semantics`] has every rule with its file and its test.
@@ -40,7 +41,7 @@ mod tls;
 pub use tls::{CryptoProvider, Pem, Roots, TlsConfig, TlsError, TlsIdentity};
 
 pub mod config;
-pub use config::{Acks, Address, ConfigError, ProducerConfig, SaslConfig};
+pub use config::{Acks, Address, ConfigError, ProducerConfig, SaslConfig, WhenFull};
 
 pub mod properties;
 pub use properties::{Properties, PropertyError, PropertyNote};

@@ -5,7 +5,7 @@ use ottla::broker::{
 };
 use ottla::producer::{
     Acks, CustomPartitioner, Delivered, DeliveryError, DeliveryListener, Header, Partitioner,
-    Placement, Producer, ProducerConfig, Properties, Record, SendError, Sending,
+    Placement, Producer, ProducerConfig, Properties, Record, SendError, Sending, WhenFull,
 };
 use ottla::protocol::{Codec, ErrorCode};
 use std::sync::Arc;
@@ -250,6 +250,83 @@ async fn a_full_buffer_makes_send_wait_in_turn_and_then_refuse() {
     assert!(matches!(error, SendError::QueueFull { .. }), "{error}");
     let too_large = producer.send(Record::to("t").value(&[0; 2000])).await.unwrap_err();
     assert!(matches!(too_large, SendError::TooLarge { max: 1000, .. }));
+}
+
+/// F50
+#[tokio::test]
+async fn a_full_buffer_refuses_the_newest_at_once_if_it_is_told_to() {
+    let broker = broker(1, "t", 1).await;
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_millis(200)));
+    let mut config = config(&broker);
+    config.buffer_memory = 2000;
+    config.record_size_max = 1000;
+    config.when_full = WhenFull::DropNewest;
+    let producer = Producer::start(config).unwrap();
+    let value = [b'x'; 500];
+    let sendings: Vec<_> = (0..20).map(|_| producer.send(Record::to("t").value(&value))).collect();
+    let ends = futures_util::future::join_all(sendings).await;
+    assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 3);
+    let error = ends[3].as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "the producer's buffer is full: brokers take records too slowly");
+}
+
+fn dropping_oldest(broker: &EmbeddedBroker) -> ProducerConfig {
+    let mut config = config(broker);
+    config.buffer_memory = 20_000;
+    config.record_size_max = 1000;
+    config.when_full = WhenFull::DropOldest;
+    config
+}
+
+/// F50
+#[tokio::test]
+async fn the_oldest_give_way_while_no_broker_answers_and_the_newest_are_delivered_in_order() {
+    let broker = broker(1, "t", 1).await;
+    let producer = Producer::start(dropping_oldest(&broker)).unwrap();
+    broker.inject_request(Api::Metadata, RequestFault::Silence);
+    let send = |number: u32| {
+        let value = format!("{number:0500}");
+        producer.send(Record::to("t").value(value.as_bytes()))
+    };
+    let sendings: Vec<_> = (0..1000).map(send).collect();
+    assert!(producer.metrics().buffered_bytes <= 20_000);
+    broker.disconnect_all();
+    let (mut displaced, mut delivered) = (0, Vec::new());
+    for (number, end) in (0..).zip(futures_util::future::join_all(sendings).await) {
+        match end {
+            Ok(_) => delivered.push(format!("{number:0500}")),
+            Err(SendError::Delivery(error @ DeliveryError::Displaced { .. })) => {
+                assert!(!error.may_be_written());
+                displaced += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let last = format!("{:0500}", 999);
+    assert!(delivered.len() > 30 && delivered.last() == Some(&last), "{}", delivered.len());
+    assert_eq!(values(&broker.accepted("t")), delivered);
+    let metrics = producer.metrics();
+    assert_eq!((metrics.records_displaced, metrics.records_failed), (displaced, displaced));
+    assert_eq!((metrics.buffered_records, metrics.buffered_bytes), (0, 0));
+}
+
+/// F50
+#[tokio::test]
+async fn what_is_on_its_way_does_not_give_way() {
+    let broker = broker(1, "t", 1).await;
+    let producer = Producer::start(dropping_oldest(&broker)).unwrap();
+    let value = [b'x'; 500];
+    producer.send(Record::to("t").value(&value)).await.unwrap();
+    broker.inject_request(Api::Produce, RequestFault::Delay(Duration::from_millis(200)));
+    let first = producer.send(Record::to("t").value(&value));
+    while producer.metrics().in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    let others: Vec<_> = (0..1000).map(|_| producer.send(Record::to("t").value(&value))).collect();
+    assert_eq!(first.await.unwrap().offset, Some(1));
+    let ends = futures_util::future::join_all(others).await;
+    assert!(ends.last().is_some_and(Result::is_ok));
+    assert!(ends.first().is_some_and(Result::is_err));
 }
 
 /// F50

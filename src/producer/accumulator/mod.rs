@@ -6,10 +6,16 @@
 //!
 //! Records of a topic whose partitions are not known yet wait whole, in order, and are placed once
 //! they are. Knows no broker and no sequence; decides nothing about time but when a batch was opened.
+//!
+//! What has not been taken by the driver may have to give way (`displaced`).
 
 mod queue;
 
 pub(super) use queue::{Clock, Now, OpenBatch, PartitionQueue};
+
+mod displaced;
+
+pub(super) use displaced::Displaced;
 
 use super::completion::{BatchCompletion, Completion};
 use super::partitioner::{Backlog, Partitioner, Partitions, Router};

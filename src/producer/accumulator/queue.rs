@@ -151,6 +151,15 @@ impl PartitionQueue {
         head
     }
 
+    /// Takes the first batch, if it was opened by `limit`.
+    pub(super) fn take_head_of(&self, limit: Instant) -> Option<OpenBatch> {
+        let mut batches = lock(&self.batches);
+        let is_old = batches.front().is_some_and(|batch| batch.opened_at <= limit);
+        let head = if is_old { batches.pop_front() } else { None };
+        self.publish(&batches);
+        head
+    }
+
     /// Closes the open batch, so that it lingers no longer, and returns the completions of all.
     pub(in crate::producer) fn close_open(&self) -> Vec<Arc<BatchCompletion>> {
         let mut batches = lock(&self.batches);

@@ -1,6 +1,6 @@
 //! Records on their way into batches: order, wakes, closing.
 
-use super::super::completion::Acknowledged;
+use super::super::completion::{Acknowledged, DeliveryError};
 use super::*;
 use std::task::{Context, Poll, Waker};
 
@@ -217,4 +217,67 @@ fn keys_decide_the_partition_and_an_explicit_one_decides_before_them() {
     assert_eq!(push(Record::to("t").key(b"kafka")), [103]);
     assert_eq!(push(Record::to("t").key(b"hejsan")), [106]);
     assert_eq!(push(Record::to("t").key(b"kafka").partition(1)), [101]);
+}
+
+fn displaced(fixture: &Fixture) -> Option<usize> {
+    fixture.accumulator.displace_oldest().map(|displaced| displaced.reserved)
+}
+
+fn has_given_way(pushed: &Pushed) -> bool {
+    let end = pushed.completion.poll(&Context::from_waker(Waker::noop()));
+    matches!(end, Poll::Ready(Err(DeliveryError::Displaced { .. })))
+}
+
+#[test]
+fn the_oldest_batch_of_all_partitions_gives_way_whole() {
+    let fixture = opened(2, 2);
+    let after = |seconds| {
+        let instant = fixture.now.instant + std::time::Duration::from_secs(seconds);
+        Now { instant, ..fixture.now }
+    };
+    let push =
+        |partition, seconds| push(&fixture.accumulator, after(seconds), partition, "v").unwrap();
+    let (young, old) = (push(0, 2), push(1, 1));
+    let (also_old, youngest) = (push(1, 3), push(1, 4));
+    assert_eq!(displaced(&fixture), Some(20), "two records of ten bytes");
+    assert!(has_given_way(&old) && has_given_way(&also_old));
+    assert!(!has_given_way(&young) && !has_given_way(&youngest));
+    assert_eq!(displaced(&fixture), Some(10));
+    assert!(has_given_way(&young) && !has_given_way(&youngest));
+    assert_eq!(fixture.queues[1].take_head().unwrap().builder.count(), 1, "the driver has it");
+    assert_eq!(displaced(&fixture), None);
+}
+
+#[test]
+fn records_without_a_partition_give_way_one_by_one_and_the_others_get_theirs() {
+    let mut fixture = unopened(100);
+    let [second, third] = ["b", "c"].map(|value| fixture.push(0, value));
+    assert_eq!(displaced(&fixture), Some(10));
+    assert_eq!(displaced(&fixture), Some(10));
+    assert!(has_given_way(&second) && !has_given_way(&third));
+    fixture.open(1);
+    let batch = fixture.queues[0].take_head().unwrap();
+    assert_eq!(batch.builder.count(), 1);
+    settle_at(&batch, 100);
+    assert_eq!(offset(&third.completion), Some(100));
+}
+
+#[test]
+fn a_record_that_had_no_partition_hears_that_its_batch_has_given_way() {
+    let mut fixture = unopened(100);
+    let waiting = fixture.push(0, "b");
+    fixture.open(1);
+    assert_eq!(displaced(&fixture), Some(20));
+    assert!(has_given_way(&waiting));
+}
+
+#[test]
+fn whoever_joins_a_batch_that_has_given_way_hears_of_it() {
+    let batch = BatchCompletion::default();
+    batch.settle(0..1, Err(DeliveryError::Displaced { topic: "t".into() }));
+    let single = Arc::new(BatchCompletion::single());
+    batch.forward(0, Arc::clone(&single));
+    let completion = Completion { batch: single, index: 0 };
+    let end = completion.poll(&Context::from_waker(Waker::noop()));
+    assert!(matches!(end, Poll::Ready(Err(DeliveryError::Displaced { .. }))));
 }

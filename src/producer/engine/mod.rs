@@ -142,6 +142,8 @@ pub(super) struct Engine {
     actions: VecDeque<Action>,
     /// Something may be ready to be sent once the actions are performed.
     send_due: bool,
+    /// Requests on their way to leaders, as was counted last.
+    in_flight: usize,
     /// Batches were sealed, and the rules have not been applied since.
     sealed_at: Option<Instant>,
     #[cfg(test)]
@@ -200,6 +202,7 @@ impl Engine {
             now,
             actions: VecDeque::new(),
             send_due: false,
+            in_flight: 0,
             sealed_at: None,
             config,
             accumulator,

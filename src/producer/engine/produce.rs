@@ -6,7 +6,7 @@
 
 use super::super::cluster::{NodeId, TopicId};
 use super::super::config::Acks;
-use super::link::{ConnectionId, Request};
+use super::link::{ConnectionId, Link, Request};
 use super::partition::{BatchRef, Partition, Route};
 use super::{Action, Engine};
 use crate::protocol::messages::ApiKey;
@@ -43,6 +43,15 @@ impl Engine {
                 self.take_ready(now, node);
             }
             next = self.leader_after(Some(node));
+        }
+        self.count_in_flight();
+    }
+
+    fn count_in_flight(&mut self) {
+        let in_flight = self.leaders.values().map(Link::in_flight).sum();
+        if in_flight != self.in_flight {
+            self.in_flight = in_flight;
+            self.meters.note(|counts| counts.figures.in_flight = in_flight);
         }
     }
 

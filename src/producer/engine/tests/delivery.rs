@@ -144,7 +144,7 @@ fn whoever_waits_for_room_ends_linger() {
         config.linger = Duration::from_secs(5);
         config.buffer_memory = 1_000_000;
     }));
-    let value = "x".repeat(900_000);
+    let value = "x".repeat(700_000);
     let large = world.send(0, &value);
     world.run(ms(10));
     assert!(outcome(&large).is_none(), "it lingers");
@@ -156,6 +156,21 @@ fn whoever_waits_for_room_ends_linger() {
     assert!(outcome(&large).is_some());
     assert!(!world.budget.is_exhausted(), "the room was passed on");
     drop(waiting);
+}
+
+/// F50
+#[test]
+fn nothing_lingers_while_little_room_is_left() {
+    let mut world = warm(World::one(|config| {
+        config.linger = Duration::from_secs(5);
+        config.buffer_memory = 1_000_000;
+    }));
+    let first = world.send(0, &"x".repeat(700_000));
+    world.run(ms(10));
+    assert!(outcome(&first).is_none(), "it lingers");
+    let second = world.send(0, &"x".repeat(100_000));
+    world.run(ms(2));
+    assert!(outcome(&first).is_some() && outcome(&second).is_some());
 }
 
 #[test]

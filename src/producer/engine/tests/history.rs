@@ -502,6 +502,7 @@ const fn kind(end: &End) -> &'static str {
         Err(DeliveryError::Unknown { .. }) => "unknown",
         Err(DeliveryError::Spoiled { .. }) => "spoiled",
         Err(DeliveryError::Abandoned { .. }) => "abandoned",
+        Err(DeliveryError::Displaced { .. }) => "displaced",
         Err(DeliveryError::Fatal(_)) => "fatal",
     }
 }

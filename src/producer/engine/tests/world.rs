@@ -189,14 +189,14 @@ impl World {
     /// Sends a record if it is taken.
     pub(super) fn offer_record(&mut self, record: &Record<'_>) -> Option<Completion> {
         let size = record.content().size_bound();
-        self.budget.try_reserve(size).ok()?;
+        let room = self.budget.try_reserve(size).ok()?;
         let now = Now { instant: self.now, unix_millis: 1_700_000_000_000 };
         let Ok(Pushed { completion, wake }) = self.accumulator.push(now, record, size) else {
             self.budget.release(size);
             return None;
         };
         self.history.accept(self.elapsed(), record, &completion);
-        if wake {
+        if wake || room.exhausts {
             self.engine.handle_news(self.now);
             self.perform();
         }
