@@ -79,7 +79,7 @@ async fn publish(exporter: &BifrostExporter) -> Result<Vec<(String, Delivered)>,
     for trace in traces(SAMPLE) {
         let trace = trace.map_err(|error| failed(&error))?;
         let trace_id = trace.trace_id.to_string();
-        let delivery = exporter.export(trace).await.map_err(|error| failed(&error))?;
+        let delivery = exporter.accept(trace).await.map_err(|error| failed(&error))?;
         accepted.push((trace_id, delivery));
     }
     let mut delivered = Vec::new();

@@ -21,6 +21,8 @@ pub struct Counts {
     pub failed: u64,
     /// Of those, the ones that may be in Kafka all the same.
     pub unknown: u64,
+    /// Of those that failed, the ones that were given up for want of room.
+    pub dropped: u64,
     /// On the way.
     pub pending: u64,
     /// Not taken in for want of room, and its sender was told so. Not among those received.
@@ -37,6 +39,7 @@ impl Add for Counts {
             delivered: self.delivered + other.delivered,
             failed: self.failed + other.failed,
             unknown: self.unknown + other.unknown,
+            dropped: self.dropped + other.dropped,
             pending: self.pending + other.pending,
             refused: self.refused + other.refused,
         }
@@ -89,6 +92,14 @@ impl Ledger {
         });
     }
 
+    /// Pending ones are given up for want of room.
+    pub fn on_dropped(&self, items: u64) {
+        self.end(items, |counts| {
+            counts.failed += items;
+            counts.dropped += items;
+        });
+    }
+
     /// The account as it is.
     pub fn counts(&self) -> Counts {
         *self.lock()
@@ -116,29 +127,31 @@ mod tests {
     #[test]
     fn the_account_balances_after_every_entry() {
         let ledger = Ledger::default();
-        let ends: [fn(&Ledger); 5] = [
+        let ends: [fn(&Ledger); 6] = [
             |ledger| ledger.on_filtered(1),
             |ledger| ledger.on_delivered(2),
             |ledger| ledger.on_failed(1, false),
             |ledger| ledger.on_failed(3, true),
+            |ledger| ledger.on_dropped(5),
             |ledger| ledger.on_refused(4),
         ];
-        ledger.on_received(15);
+        ledger.on_received(20);
         for end in ends {
             end(&ledger);
             let Counts { received, filtered, delivered, failed, pending, .. } = ledger.counts();
             assert_eq!(received, filtered + delivered + failed + pending);
         }
         let expected = Counts {
-            received: 11,
+            received: 16,
             filtered: 1,
             delivered: 2,
-            failed: 4,
+            failed: 9,
             unknown: 3,
+            dropped: 5,
             pending: 4,
             refused: 4,
         };
         assert_eq!(ledger.counts(), expected);
-        assert_eq!([expected, expected].into_iter().sum::<Counts>().received, 22);
+        assert_eq!([expected, expected].into_iter().sum::<Counts>().received, 32);
     }
 }

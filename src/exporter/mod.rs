@@ -10,7 +10,18 @@
 //! ledger    received = filtered + delivered + failed + pending, always
 //! ```
 //!
-//! Each exporter is a folder. `json`, `receive`, `sink` and `ledger` are shared.
+//! Each exporter is a folder. `json`, `receive`, `sink`, `ledger` and `complaints` are shared.
+//!
+//! Every exporter takes what it is given in three ways:
+//!
+//! | | waits for | is told | when the buffer is full |
+//! |---|---|---|---|
+//! | `export` | nothing | nothing | the newest is dropped, or the oldest |
+//! | `accept` | room | that it was accepted; its end later | [`WhenFull`](crate::producer::WhenFull) |
+//! | `export_and_wait` | room, then Kafka | how it ended | the same |
+//!
+//! What `export` cannot send is counted and logged like everything else that fails, and is never the
+//! trouble of the request that was traced.
 
 mod json;
 
@@ -19,6 +30,8 @@ pub use receive::ReceiveError;
 
 pub mod ledger;
 pub use ledger::{Counts, Ledger};
+
+mod complaints;
 
 pub mod sink;
 pub use sink::{Delivery, Sink};

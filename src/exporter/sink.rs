@@ -1,42 +1,49 @@
 //! The end of every exporter: records into the producer, and each one's end into the ledger.
 //!
-//! Whoever hands a record over may wait for its delivery or not; its end is booked and its failure
-//! told in either case.
+//! Decides what a lack of room means. Whoever [sends](Sink::send) waits for room, and a record that
+//! finds none is refused: its sender still has it, and knows. Whoever [offers](Sink::offer) a record
+//! does not wait and is not told: one that finds no room is received, and has failed. Every end is
+//! booked, and every failure that is not a refusal is told.
 
 use super::ledger::Ledger;
-use crate::producer::{Delivered, Producer, ProducerMetrics, Record, SendError};
+use crate::producer::{
+    Delivered, DeliveryError, Producer, ProducerMetrics, Record, SendError, Sending,
+};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// Where an exporter's records go.
 #[derive(Debug, Clone)]
 pub struct Sink {
     producer: Producer,
     ledger: Arc<Ledger>,
+    /// `None` where the producer is the sink's own, and closed with it.
+    closed: Option<Arc<AtomicBool>>,
 }
 
 impl Sink {
-    /// A sink into this producer, with an account of its own.
-    pub fn new(producer: Producer) -> Self {
-        Self::booking(producer, Arc::default())
-    }
-
-    /// A sink into this producer that books in an account that it shares with others.
+    /// A sink into a producer that is closed with it.
     pub const fn booking(producer: Producer, ledger: Arc<Ledger>) -> Self {
-        Self { producer, ledger }
+        Self { producer, ledger, closed: None }
     }
 
-    /// Hands over a record with so many items, waiting for room as long as the producer's
-    /// `max_block` says. `tell` is called with how it ended: here if it is not accepted, otherwise
-    /// later, on the producer's task.
+    /// A sink into a producer that others send by, too: closing the sink does not close that.
+    pub fn sharing(producer: Producer, ledger: Arc<Ledger>) -> Self {
+        Self { producer, ledger, closed: Some(Arc::default()) }
+    }
+
+    /// Hands over a record with so many items, waiting for room as the producer's `when_full` says.
+    /// `tell` is called with how it ended, on the producer's task, or here if it cannot be sent.
     ///
     /// # Errors
     ///
-    /// `SendError` when the record is not accepted. It is booked as failed; if there is no room for
-    /// it or the producer is closed, as refused.
+    /// `SendError` when the record is not accepted. If there is no room for it or the producer is
+    /// closed, it is booked as refused, and nobody else is told; otherwise as failed.
     ///
     /// Dropping the future before it is ready refuses the record, and books that; dropping the
     /// [`Delivery`] changes nothing.
@@ -46,29 +53,52 @@ impl Sink {
         items: u64,
         tell: impl FnOnce(&Result<Delivered, SendError>) + Send + 'static,
     ) -> Result<Delivery, SendError> {
-        self.ledger.on_received(items);
-        let mut pending =
-            Pending { ledger: Some(Arc::clone(&self.ledger)), items, accepted: false };
-        let sending = match self.producer.accept(record).await {
-            Ok(sending) => sending,
+        let pending = Pending::of(&self.ledger, items);
+        let accepted = match self.is_closed() {
+            true => Err(SendError::Closed),
+            false => self.producer.accept(record).await,
+        };
+        match accepted {
+            Ok(sending) => {
+                let (end, delivery) = oneshot::channel();
+                pending.end_with(sending, move |result| {
+                    tell(&result);
+                    // Nobody has to wait for it.
+                    let _ = end.send(result);
+                });
+                Ok(Delivery(delivery))
+            }
+            Err(error @ (SendError::QueueFull { .. } | SendError::Closed)) => Err(error),
             Err(error) => {
                 let result = Err(error.clone());
+                pending.end(&result);
                 tell(&result);
-                if !matches!(error, SendError::QueueFull { .. } | SendError::Closed) {
-                    pending.end(&result);
-                }
-                return Err(error);
+                Err(error)
             }
+        }
+    }
+
+    /// Hands over a record with so many items, and waits for nothing. `tell` is called with how it
+    /// ended, whatever that is: here if it is not accepted, otherwise on the producer's task.
+    pub fn offer(
+        &self,
+        record: Record<'_>,
+        items: u64,
+        tell: impl FnOnce(&Result<Delivered, SendError>) + Send + 'static,
+    ) {
+        let pending = Pending::of(&self.ledger, items);
+        let accepted = match self.is_closed() {
+            true => Err(SendError::Closed),
+            false => self.producer.try_accept(record),
         };
-        pending.accepted = true;
-        let (end, delivery) = oneshot::channel();
-        sending.on_end(move |result| {
-            tell(&result);
-            pending.end(&result);
-            // Nobody has to wait for it.
-            let _ = end.send(result);
-        });
-        Ok(Delivery(delivery))
+        match accepted {
+            Ok(sending) => pending.end_with(sending, move |result| tell(&result)),
+            Err(error) => {
+                let result = Err(error);
+                pending.end(&result);
+                tell(&result);
+            }
+        }
     }
 
     /// The account of this sink.
@@ -86,24 +116,58 @@ impl Sink {
         self.producer.flush().await;
     }
 
-    /// Delivers what was accepted for up to `timeout`, and ends the rest.
-    pub async fn close(&self, timeout: Duration) {
-        self.producer.close(timeout).await;
+    /// Takes no more records, and delivers what was accepted for up to `timeout`. A producer of its
+    /// own then ends the rest; one that is shared goes on with it.
+    pub async fn close(&self, within: Duration) {
+        match &self.closed {
+            None => self.producer.close(within).await,
+            Some(closed) => {
+                closed.store(true, Ordering::Release);
+                // What is not delivered by then stays pending until it ends.
+                let _ = timeout(within, self.producer.flush()).await;
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.load(Ordering::Acquire))
     }
 }
 
 /// A record that is booked as pending until it ends, however that comes about.
 struct Pending {
+    /// `None` once it is booked otherwise.
     ledger: Option<Arc<Ledger>>,
     items: u64,
     accepted: bool,
 }
 
 impl Pending {
+    fn of(ledger: &Arc<Ledger>, items: u64) -> Self {
+        ledger.on_received(items);
+        Self { ledger: Some(Arc::clone(ledger)), items, accepted: false }
+    }
+
+    /// Ends with an accepted record, and hands on how.
+    fn end_with(
+        mut self,
+        sending: Sending,
+        then: impl FnOnce(Result<Delivered, SendError>) + Send + 'static,
+    ) {
+        self.accepted = true;
+        sending.on_end(move |result| {
+            self.end(&result);
+            then(result);
+        });
+    }
+
     fn end(mut self, result: &Result<Delivered, SendError>) {
         let Some(ledger) = self.ledger.take() else { return };
         match result {
             Ok(_) => ledger.on_delivered(self.items),
+            Err(
+                SendError::QueueFull { .. } | SendError::Delivery(DeliveryError::Displaced { .. }),
+            ) => ledger.on_dropped(self.items),
             Err(error) => ledger.on_failed(self.items, error.may_be_written()),
         }
     }

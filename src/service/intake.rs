@@ -40,7 +40,7 @@ pub(super) trait Exporter: Debug + Send + Sync + 'static {
         body: &'a [u8],
     ) -> impl Iterator<Item = Result<Self::Item<'a>, ReceiveError>> + Send;
 
-    fn export(
+    fn accept(
         &self,
         item: Self::Item<'_>,
     ) -> impl Future<Output = Result<Delivery, SendError>> + Send;
@@ -60,8 +60,8 @@ impl Exporter for BifrostExporter {
         traces(body)
     }
 
-    async fn export(&self, trace: Self::Item<'_>) -> Result<Delivery, SendError> {
-        self.export(trace).await
+    async fn accept(&self, trace: Self::Item<'_>) -> Result<Delivery, SendError> {
+        self.accept(trace).await
     }
 }
 
@@ -79,8 +79,8 @@ impl Exporter for TensorZeroExporter {
         self.receive(data_type, body)
     }
 
-    async fn export(&self, row: Self::Item<'_>) -> Result<Delivery, SendError> {
-        self.export(&row).await
+    async fn accept(&self, row: Self::Item<'_>) -> Result<Delivery, SendError> {
+        self.accept(&row).await
     }
 }
 
@@ -152,7 +152,7 @@ impl<E: Exporter> Intake<E> {
         let mut deliveries = Vec::new();
         for item in self.exporter.receive(kind, body) {
             match item {
-                Ok(item) => match timeout(patience, self.exporter.export(item)).await {
+                Ok(item) => match timeout(patience, self.exporter.accept(item)).await {
                     Ok(Ok(delivery)) => {
                         receipt.accepted += 1;
                         if self.ack == Ack::Broker {

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod check;
+mod exporters;
 mod faults;
 mod kcat;
 mod lifecycle;

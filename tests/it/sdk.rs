@@ -168,7 +168,7 @@ fn by_otlp(config: &OtlpConfig, signal: Signal, requests: &Requests) -> Vec<Stor
             for body in requests {
                 let (encoding, body) = (Encoding::Protobuf, body.into());
                 let request = Request { signal, encoding, body, metadata: Metadata::default() };
-                exporter.export(&request, Duration::from_secs(10)).await.unwrap();
+                exporter.accept(&request, Duration::from_secs(10)).await.unwrap();
             }
             exporter.close(Duration::from_secs(10)).await;
         });
@@ -383,7 +383,7 @@ async fn clones_end_one_by_one_and_the_last_closes() {
     let body = elsewhere.records("otlp_metrics").remove(0).0.into();
     let (signal, encoding) = (Signal::Metrics, Encoding::Protobuf);
     let request = Request { signal, encoding, body, metadata: Metadata::default() };
-    let closed = exporter.export(&request, Duration::ZERO).await;
+    let closed = exporter.accept(&request, Duration::ZERO).await;
     assert_eq!(
         closed.unwrap_err().to_string(),
         "shutting down: send the request elsewhere, or again later"

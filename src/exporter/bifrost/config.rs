@@ -103,12 +103,7 @@ impl BifrostConfig {
             let parsed = address.parse::<Address>();
             parsed.map_err(|cause| ConfigError::InvalidBroker { index, cause })?;
         }
-        if self.topic.is_empty() {
-            return Err(ConfigError::Missing { field: "topic" });
-        }
-        if let Some(fault) = topic_name_fault(&self.topic) {
-            return Err(ConfigError::InvalidTopic { topic: self.topic.clone(), fault });
-        }
+        self.check_topic()?;
         if !(1..=BATCH_SIZE_MAX).contains(&self.batch_size) {
             return Err(ConfigError::batch_size(self.batch_size.to_string()));
         }
@@ -116,6 +111,16 @@ impl BifrostConfig {
             return Err(ConfigError::flush_interval(self.flush_interval.as_millis().to_string()));
         }
         self.check_security()
+    }
+
+    pub(super) fn check_topic(&self) -> Result<(), ConfigError> {
+        if self.topic.is_empty() {
+            return Err(ConfigError::Missing { field: "topic" });
+        }
+        match topic_name_fault(&self.topic) {
+            Some(fault) => Err(ConfigError::InvalidTopic { topic: self.topic.clone(), fault }),
+            None => Ok(()),
+        }
     }
 
     /// Every field of `config.json` with its value, in the order of the reference; `(set)` for a

@@ -4,14 +4,16 @@
 //! there), how the connector's settings become the producer's, and what is said about failures.
 
 use super::config::{BifrostConfig, ConfigError};
-use super::encode::encode;
+use super::encode::{TraceRecord, encode};
 use super::filter::Filter;
 use super::model::Trace;
+use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
 use crate::producer::{
-    Admin, AdminError, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+    Admin, AdminError, Delivered, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest trace, in bytes as JSON. What a broker takes may be less, and counts after
@@ -33,9 +35,10 @@ const MAX_BLOCK: Duration = Duration::from_secs(5);
 /// let config = BifrostConfig::new(["localhost:9092"], "bifrost-traces");
 /// let exporter = BifrostExporter::start(&config).await?;
 /// for trace in traces(body) {
-///     exporter.export(trace?).await?; // accepted; await the result to know it delivered
+///     exporter.export(trace?); // returns at once
 /// }
 /// exporter.close(std::time::Duration::from_secs(5)).await;
+/// println!("{:?}", exporter.ledger().counts());
 /// # Ok(())
 /// # }
 /// ```
@@ -44,6 +47,7 @@ pub struct BifrostExporter {
     topic: String,
     filter: Filter,
     sink: Sink,
+    complaints: Arc<Complaints>,
 }
 
 /// Why the exporter does not start. The sentences are the connector's.
@@ -83,34 +87,81 @@ impl BifrostExporter {
     pub async fn start(config: &BifrostConfig) -> Result<Self, BifrostError> {
         let producer_config = config.producer()?;
         ensure_topic(config, &producer_config).await?;
-        Ok(Self {
-            topic: config.topic.clone(),
-            filter: Filter::new(config),
-            sink: Sink::new(Producer::start(producer_config)?),
-        })
+        Ok(Self::publishing_to(
+            Sink::booking(Producer::start(producer_config)?, Arc::default()),
+            config,
+        ))
     }
 
-    /// Filters, encodes and hands over one trace. Ready when it is accepted: at once, unless the
-    /// buffer is full.
+    /// Publishes by a producer that others send by, too. Of the settings, those of the topic and of
+    /// what is published count; brokers, batches and the buffer are the producer's. Its
+    /// `record_size_max` should allow what traces may take.
     ///
     /// # Errors
     ///
-    /// `SendError` when the trace is not accepted. Failures, then and later, are also logged and
-    /// counted.
-    pub async fn export(&self, mut trace: Trace<'_>) -> Result<Delivery, SendError> {
+    /// `Config` when the topic is none.
+    pub fn over(producer: Producer, config: &BifrostConfig) -> Result<Self, BifrostError> {
+        config.check_topic()?;
+        Ok(Self::publishing_to(Sink::sharing(producer, Arc::default()), config))
+    }
+
+    fn publishing_to(sink: Sink, config: &BifrostConfig) -> Self {
+        Self {
+            topic: config.topic.clone(),
+            filter: Filter::new(config),
+            sink,
+            complaints: Arc::new(Complaints::new("kafka plugin")),
+        }
+    }
+
+    /// Filters, encodes and hands over one trace. Returns at once, and is no trouble to the request
+    /// that was traced: a trace that finds the buffer full is dropped, or older ones are
+    /// ([`WhenFull`](crate::producer::WhenFull)). What fails is logged and counted.
+    pub fn export(&self, trace: Trace<'_>) {
+        let (record, tell) = self.record(trace);
+        self.sink.offer(self.to_topic(&record), 1, tell);
+    }
+
+    /// As [`export`](Self::export), but ready when the trace is accepted: at once, unless the buffer
+    /// is full and records wait for room. The result is ready when Kafka has it.
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when the trace is not accepted. A lack of room is not logged then.
+    pub async fn accept(&self, trace: Trace<'_>) -> Result<Delivery, SendError> {
+        let (record, tell) = self.record(trace);
+        self.sink.send(self.to_topic(&record), 1, tell).await
+    }
+
+    /// As [`accept`](Self::accept), but ready when Kafka has the trace.
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when Kafka does not have it, or perhaps not. Dropping the future of an accepted
+    /// trace does not recall it.
+    pub async fn export_and_wait(&self, trace: Trace<'_>) -> Result<Delivered, SendError> {
+        self.accept(trace).await?.await
+    }
+
+    /// What is sent of a trace, and what is said if that fails.
+    fn record(
+        &self,
+        mut trace: Trace<'_>,
+    ) -> (TraceRecord, impl FnOnce(&Result<Delivered, SendError>) + Send + use<>) {
         self.filter.apply(&mut trace);
         let record = encode(&trace);
-        let trace_id = trace.trace_id.into_owned();
+        let (trace_id, complaints) = (trace.trace_id.into_owned(), Arc::clone(&self.complaints));
         let tell = move |result: &Result<_, SendError>| {
             if let Err(error) = result {
-                tracing::error!(
-                    "kafka plugin: failed to write trace {}: {error}",
-                    trace_id.escape_debug()
-                );
+                complaints
+                    .tell(|| format!("failed to write trace {}: {error}", trace_id.escape_debug()));
             }
         };
-        let record = Record::to(&self.topic).key(&record.key).value(&record.value);
-        self.sink.send(record, 1, tell).await
+        (record, tell)
+    }
+
+    fn to_topic<'a>(&'a self, record: &'a TraceRecord) -> Record<'a> {
+        Record::to(&self.topic).key(&record.key).value(&record.value)
     }
 
     /// The topic that traces go to.
@@ -123,7 +174,13 @@ impl BifrostExporter {
         self.sink.ledger()
     }
 
-    /// Takes no more traces, delivers those accepted for up to `timeout`, and ends the rest.
+    /// Sends the traces accepted so far without waiting for others, and is ready when all have ended.
+    pub async fn flush(&self) {
+        self.sink.flush().await;
+    }
+
+    /// Takes no more traces, delivers those accepted for up to `timeout`, and ends the rest; a shared
+    /// producer goes on with those.
     pub async fn close(&self, timeout: Duration) {
         self.sink.close(timeout).await;
     }

@@ -51,12 +51,13 @@ impl DeadLetterOffice {
         }
     }
 
-    /// Keeps a letter; `None` when it is kept at once. An error says why it is lost.
+    /// Keeps a letter; `None` when it is kept at once, or nobody waits. An error says why it is lost.
     pub(super) async fn post(
         &self,
         signal: Signal,
         letter: &Piece<'_>,
         route: &Route<'_>,
+        waits: bool,
     ) -> Result<Option<Delivery>, String> {
         let items = u64::from(letter.items);
         match self {
@@ -78,7 +79,12 @@ impl DeadLetterOffice {
                         );
                     }
                 };
-                let sent = sinks.of(signal).send(record, items, tell).await;
+                let sink = sinks.of(signal);
+                if !waits {
+                    sink.offer(record, items, tell);
+                    return Ok(None);
+                }
+                let sent = sink.send(record, items, tell).await;
                 sent.map(Some).map_err(|error| error.to_string())
             }
             Self::File { file, ledgers } => {

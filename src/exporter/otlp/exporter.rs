@@ -1,33 +1,31 @@
 //! The exporter: from a request's bytes to records in Kafka.
 //!
-//! Decides what a request becomes (its accepted items, cut by key, topic and size, in the records'
-//! format), that it is taken whole or not at all, and what is told and counted of what does not fit.
-//! A sender that has been told "later" may send the request again: nothing of it was taken.
+//! Decides what has to be true before the first request is taken, and what a request becomes: its
+//! accepted items, cut by key, topic and size, in the records' format. How the pieces get on their
+//! way is said in `sending`.
 
 use super::config::{Format, OtlpConfig, PerSignal};
-use super::cut::{
-    self, By, Cut, CutError, Key, Limits, Otherwise, Outcome, Oversized, Piece, Plan,
-};
+use super::cut::{self, Cut, CutError, Limits, Otherwise, Plan};
 use super::dead_letters::DeadLetterOffice;
 use super::fault::{Fault, Refused};
 use super::json;
 use super::meter::Meter;
 use super::route::{Metadata, Route};
 use super::schema::Signal;
+use super::sending::{Ended, ExportError, Patience, Sending, Taken};
 use super::validate::validate;
 use crate::exporter::Probe;
+use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::{Counts, Ledger};
-use crate::exporter::sink::{Delivery, Sink};
-use crate::producer::{
-    Admin, AdminError, Producer, ProducerMetrics, Record, SendError, StartError,
-};
+use crate::exporter::sink::Sink;
+use crate::producer::{Admin, AdminError, Producer, ProducerMetrics, StartError};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// What a record takes besides its value, key and headers, at most.
 const RECORD_OVERHEAD: usize = 128;
@@ -53,20 +51,20 @@ const WRITTEN_MIN: usize = 64 << 20;
 ///     body,
 ///     metadata: Metadata::default(),
 /// };
-/// let taken = exporter.export(&request, Duration::from_secs(1)).await?;
-/// for (_items, delivery) in taken.deliveries {
-///     delivery.await?; // in Kafka
-/// }
+/// exporter.export(&request); // returns at once
+/// let ended = exporter.export_and_wait(&request, Duration::from_secs(1)).await?;
+/// println!("{} items are in Kafka, {} are not", ended.delivered, ended.lost);
 /// exporter.close(Duration::from_secs(5)).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct OtlpExporter {
-    config: OtlpConfig,
-    sinks: PerSignal<Sink>,
-    dead_letters: Option<DeadLetterOffice>,
-    meters: PerSignal<Meter>,
+    pub(super) config: OtlpConfig,
+    pub(super) sinks: PerSignal<Sink>,
+    pub(super) dead_letters: Option<DeadLetterOffice>,
+    pub(super) meters: PerSignal<Meter>,
+    pub(super) complaints: Arc<Complaints>,
 }
 
 /// How a request is written.
@@ -89,52 +87,6 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// What came with it.
     pub metadata: Metadata<'a>,
-}
-
-/// What was taken of a request.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Taken {
-    /// Items that are on their way to Kafka.
-    pub items: u64,
-    /// Items that are malformed.
-    pub refused: Option<Refused>,
-    /// Items that are too large, and are not sent.
-    pub dropped: u64,
-    /// What is to be said of the first of those.
-    pub dropped_because: Option<String>,
-    /// Why records behind the first were not accepted, if they were not: `Full` or `Closed`. The
-    /// sender is to be told so, although it will then send again what was accepted.
-    pub stopped: Option<ExportError>,
-    /// The ends of the request's records, and how many items each has.
-    pub deliveries: Vec<(u64, Delivery)>,
-}
-
-/// Why nothing of a request was taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExportError {
-    /// It is no request.
-    #[error(transparent)]
-    Malformed(#[from] Fault),
-    /// It cannot be cut.
-    #[error(transparent)]
-    Cut(#[from] CutError),
-    /// It names a topic that it may not name.
-    #[error("topic {topic:?} is not one that senders may name: add it to allowed-topics")]
-    Topic {
-        /// As it was named.
-        topic: String,
-    },
-    /// There is no room for its first record: later.
-    #[error("the queue is full: send the request again later")]
-    Full,
-    /// The exporter is closed.
-    #[error("shutting down: send the request elsewhere, or again later")]
-    Closed,
-    /// Its first record cannot be sent, and no later one was tried.
-    #[error(transparent)]
-    Send(SendError),
 }
 
 /// Why the exporter does not start.
@@ -177,21 +129,51 @@ impl OtlpExporter {
         // Once a request's first record is in, the others wait for their room: half a request
         // cannot be given back.
         producer_config.max_block = producer_config.delivery_timeout;
-        let producer = Producer::start(producer_config)?;
+        Self::publishing_by(Producer::start(producer_config)?, config, Sink::booking)
+    }
+
+    /// Publishes by a producer that others send by, too, and that was started with
+    /// `config.producer`. Dead letters for a topic have a producer of their own.
+    ///
+    /// # Errors
+    ///
+    /// `DeadLetterFile`, or `Producer` of dead letters.
+    pub fn over(producer: Producer, config: OtlpConfig) -> Result<Self, OtlpError> {
+        Self::publishing_by(producer, config, Sink::sharing)
+    }
+
+    fn publishing_by(
+        producer: Producer,
+        config: OtlpConfig,
+        sink: impl Fn(Producer, Arc<Ledger>) -> Sink,
+    ) -> Result<Self, OtlpError> {
         let ledgers = PerSignal::from_fn(|_| Arc::<Ledger>::default());
+        let complaints = Arc::new(Complaints::new("kafka exporter"));
         let dead_letters = match &config.oversize.dead_letters {
             Some(to) => {
                 Some(DeadLetterOffice::open(to, config.format, &config.producer, &ledgers)?)
             }
             None => None,
         };
-        let sink = |signal| Sink::booking(producer.clone(), Arc::clone(ledgers.of(signal)));
+        let sink = |signal| sink(producer.clone(), Arc::clone(ledgers.of(signal)));
         Ok(Self {
             sinks: PerSignal::from_fn(sink),
             meters: PerSignal::from_fn(Meter::new),
             dead_letters,
+            complaints,
             config,
         })
+    }
+
+    /// Takes a request, and returns at once. Records that find the buffer full are dropped, or older
+    /// ones are ([`WhenFull`](crate::producer::WhenFull)). What cannot be sent is logged and counted.
+    pub fn export(&self, request: &Request<'_>) {
+        // Without patience nothing waits, so it is ready.
+        let taken = self.take(request, Patience::None).now_or_never();
+        if let Some(Err(error)) = taken.map(|taken| self.count(request.signal, taken)) {
+            self.complaints
+                .tell(|| format!("a request with {} is not sent: {error}", request.signal.name()));
+        }
     }
 
     /// Takes a request, waiting up to `patience` for room for its first record.
@@ -203,23 +185,42 @@ impl OtlpExporter {
     ///
     /// Dropping the future before it is ready leaves the records that were accepted on their way,
     /// and takes no more of them.
-    pub async fn export(
+    pub async fn accept(
         &self,
         request: &Request<'_>,
         patience: Duration,
     ) -> Result<Taken, ExportError> {
-        let taken = self.take(request, patience).await;
-        let meter = self.meters.of(request.signal);
+        let taken = self.take(request, Patience::UpTo(patience)).await;
+        self.count(request.signal, taken)
+    }
+
+    /// Takes a request as [`accept`](Self::accept) does, and is ready when all of it has ended.
+    ///
+    /// # Errors
+    ///
+    /// `ExportError` when nothing of it was taken.
+    pub async fn export_and_wait(
+        &self,
+        request: &Request<'_>,
+        patience: Duration,
+    ) -> Result<Ended, ExportError> {
+        Ok(self.accept(request, patience).await?.end().await)
+    }
+
+    fn count(
+        &self,
+        signal: Signal,
+        taken: Result<Taken, ExportError>,
+    ) -> Result<Taken, ExportError> {
+        let meter = self.meters.of(signal);
         match &taken {
-            Ok(taken) => {
-                meter.on_taken(taken.items, taken.refused.as_ref(), taken.deliveries.len());
-            }
+            Ok(taken) => meter.on_taken(taken.items, taken.refused.as_ref(), taken.records),
             Err(error) => meter.on_refused_request(error),
         }
         taken
     }
 
-    async fn take(&self, request: &Request<'_>, patience: Duration) -> Result<Taken, ExportError> {
+    async fn take(&self, request: &Request<'_>, patience: Patience) -> Result<Taken, ExportError> {
         let signal = request.signal;
         let (body, refused) = accepted(request)?;
         let route = Route::of(&self.config, signal, &request.metadata)?;
@@ -239,7 +240,7 @@ impl OtlpExporter {
 
     /// A plan for requests of this size; records of JSON are cut by it without a limit, and again
     /// if they come out too long.
-    fn plan(&self, signal: Signal, request_size: usize, size_max: usize) -> Plan<'_> {
+    pub(super) fn plan(&self, signal: Signal, request_size: usize, size_max: usize) -> Plan<'_> {
         let otherwise = match self.config.oversize.dead_letters {
             Some(_) => Otherwise::DeadLetter,
             None => Otherwise::Drop,
@@ -258,7 +259,7 @@ impl OtlpExporter {
         }
     }
 
-    fn value_size_max(&self, route: &Route<'_>) -> usize {
+    pub(super) fn value_size_max(&self, route: &Route<'_>) -> usize {
         let max = self.config.producer.record_size_max;
         max.saturating_sub(RECORD_OVERHEAD + route.headers_size()).max(1)
     }
@@ -322,160 +323,4 @@ fn accepted(request: &Request<'_>) -> Result<(Bytes, Option<Refused>), Fault> {
             Ok((read.protobuf.into(), read.refused))
         }
     }
-}
-
-/// A request on its way, piece by piece.
-struct Sending<'a> {
-    exporter: &'a OtlpExporter,
-    signal: Signal,
-    route: &'a Route<'a>,
-    /// For the room of the first record.
-    patience: Duration,
-    taken: Taken,
-}
-
-impl Sending<'_> {
-    async fn cut(&mut self, cut: &Cut) -> Result<(), ExportError> {
-        for piece in cut.pieces() {
-            match self.exporter.config.format {
-                Format::Protobuf => self.record(&piece, piece.key, &piece.value).await?,
-                Format::Json => self.as_json(&piece).await?,
-            }
-            if self.taken.stopped.is_some() {
-                return Ok(());
-            }
-        }
-        self.oversized(cut).await;
-        Ok(())
-    }
-
-    async fn as_json(&mut self, piece: &Piece<'_>) -> Result<(), ExportError> {
-        let mut text = Vec::with_capacity(2 * piece.value.len());
-        json::write(self.signal, &piece.value, &mut text);
-        let size_max = self.exporter.value_size_max(self.route);
-        if text.len() <= size_max {
-            return self.record(piece, piece.key, &text).await;
-        }
-        let plan = self.exporter.plan(self.signal, piece.value.len(), size_max);
-        let plan = Plan { by: By::Request, topic_attribute: None, ..plan };
-        let cut = match cut::cut(&piece.value, &plan, &mut cut::Json::new(json::size)) {
-            Ok(cut) => cut,
-            Err(error) => return self.stop(ExportError::Cut(error), piece.items),
-        };
-        for part in cut.pieces() {
-            text.clear();
-            json::write(self.signal, &part.value, &mut text);
-            let part = Piece { topic: piece.topic, ..part };
-            self.record(&part, piece.key, &text).await?;
-            if self.taken.stopped.is_some() {
-                return Ok(());
-            }
-        }
-        self.oversized(&cut).await;
-        Ok(())
-    }
-
-    async fn record(
-        &mut self,
-        piece: &Piece<'_>,
-        key: Key,
-        value: &[u8],
-    ) -> Result<(), ExportError> {
-        let topic = self.route.topic(piece.topic);
-        let mut buffer = cut::KeyBuffer::default();
-        let mut record = Record::to(topic).value(value).headers(self.route.headers());
-        record.key = key.write(&mut buffer);
-        let meter = self.exporter.meters.of(self.signal);
-        let told = meter.record(topic, value.len(), piece.items);
-        let sink = self.exporter.sinks.of(self.signal);
-        let sent = sink.send(record, u64::from(piece.items), told);
-        let sent = if self.taken.deliveries.is_empty() {
-            timeout(self.patience, sent)
-                .await
-                .unwrap_or(Err(SendError::QueueFull { waited: self.patience }))
-        } else {
-            sent.await
-        };
-        match sent {
-            Ok(delivery) => {
-                self.taken.items += u64::from(piece.items);
-                self.taken.deliveries.push((u64::from(piece.items), delivery));
-                Ok(())
-            }
-            Err(error) => {
-                let error = match error {
-                    SendError::QueueFull { .. } => ExportError::Full,
-                    SendError::Closed => ExportError::Closed,
-                    error => ExportError::Send(error),
-                };
-                self.stop(error, piece.items)
-            }
-        }
-    }
-
-    /// Ends the request with an error if nothing of it is on its way. Otherwise it goes on without
-    /// these items, unless there is no room for others either.
-    fn stop(&mut self, error: ExportError, items: u32) -> Result<(), ExportError> {
-        if self.taken.deliveries.is_empty() {
-            return Err(error);
-        }
-        match error {
-            ExportError::Full | ExportError::Closed => self.taken.stopped = Some(error),
-            error => self.drop_items(u64::from(items), || error.to_string()),
-        }
-        Ok(())
-    }
-
-    fn drop_items(&mut self, items: u64, because: impl FnOnce() -> String) {
-        self.taken.dropped += items;
-        self.taken.dropped_because.get_or_insert_with(because);
-    }
-
-    /// Tells of items that were too large, and posts the dead letters.
-    async fn oversized(&mut self, cut: &Cut) {
-        let exporter = self.exporter;
-        let meter = exporter.meters.of(self.signal);
-        for item in cut.oversized() {
-            meter.on_oversized(item);
-            let told = sentence(item);
-            tracing::warn!("{told}");
-            if item.outcome == Outcome::Dropped {
-                exporter.ledger(self.signal).on_received(u64::from(item.items));
-                exporter.ledger(self.signal).on_failed(u64::from(item.items), false);
-                self.drop_items(u64::from(item.items), || told);
-            }
-        }
-        let Some(office) = &exporter.dead_letters else { return };
-        for letter in cut.dead_letters() {
-            match office.post(self.signal, &letter, self.route).await {
-                Ok(delivery) => {
-                    self.taken.items += u64::from(letter.items);
-                    let delivery = delivery.map(|delivery| (u64::from(letter.items), delivery));
-                    self.taken.deliveries.extend(delivery);
-                }
-                Err(error) => self.drop_items(u64::from(letter.items), || error),
-            }
-        }
-    }
-}
-
-/// What happened to an item that was too large, in words.
-fn sentence(item: &Oversized) -> String {
-    let Oversized { path, name, item_size, record_size, .. } = item;
-    let noun = match item.signal {
-        Signal::Traces => "span",
-        Signal::Metrics => "metric",
-        Signal::Logs => "log record",
-    };
-    let end = match item.outcome {
-        Outcome::Truncated { record_size } => format!("shortened to a record of {record_size}"),
-        Outcome::DeadLetter => "sent to the dead letters".to_owned(),
-        Outcome::Dropped => "dropped: raise max-message-bytes, or set oversize".to_owned(),
-    };
-    let point = path.point.map(|point| format!(", point {point}")).unwrap_or_default();
-    format!(
-        "{noun} {name:?} of {item_size} bytes (resource {}, scope {}, item {}{point}) needs a record \
-         of {record_size}: {end}",
-        path.resource, path.scope, path.item
-    )
 }

@@ -5,11 +5,13 @@
 //! sees them; without one they cost next to nothing.
 
 use super::cut::{Outcome, Oversized};
-use super::exporter::ExportError;
 use super::fault::Refused;
 use super::schema::Signal;
+use super::sending::ExportError;
+use crate::exporter::complaints::Complaints;
 use crate::producer::{Delivered, SendError};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 const ACCEPTED: &str = "ottla_receiver_accepted_items";
@@ -81,8 +83,10 @@ impl Meter {
         topic: &str,
         size: usize,
         items: u32,
-    ) -> impl FnOnce(&Result<Delivered, SendError>) + Send + 'static {
+        complaints: &Arc<Complaints>,
+    ) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
         let (signal, latency) = (self.signal, self.latency.clone());
+        let complaints = Arc::clone(complaints);
         let topic = topic.to_owned();
         let started = Instant::now();
         move |result| match result {
@@ -93,12 +97,10 @@ impl Meter {
                 counter!(SENT_RECORDS, &labels).increment(1);
                 counter!(SENT_BYTES, &labels).increment(size as u64);
             }
-            // Its sender is told, and nothing of it was taken.
-            Err(SendError::QueueFull { .. } | SendError::Closed) => {}
             Err(error) => {
-                tracing::error!(
-                    "kafka exporter: failed to write {items} items of {signal} to {topic:?}: {error}"
-                );
+                complaints.tell(|| {
+                    format!("failed to write {items} items of {signal} to {topic:?}: {error}")
+                });
                 let labels = [("signal", signal.to_owned()), ("topic", topic)];
                 counter!(FAILED, &labels).increment(u64::from(items));
                 counter!(FAILED_RECORDS, &labels).increment(1);

@@ -50,8 +50,11 @@ mod dead_letters;
 
 mod meter;
 
+mod sending;
+pub use sending::{Ended, ExportError, Taken};
+
 pub mod exporter;
-pub use exporter::{Encoding, ExportError, OtlpError, OtlpExporter, Request, Taken};
+pub use exporter::{Encoding, OtlpError, OtlpExporter, Request};
 
 #[cfg(test)]
 mod tests;

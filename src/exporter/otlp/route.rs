@@ -6,8 +6,8 @@
 //! does is passed over, as others' resources may be in the same request.
 
 use super::config::OtlpConfig;
-use super::exporter::ExportError;
 use super::schema::Signal;
+use super::sending::ExportError;
 use crate::producer::Header;
 
 /// What came with a request: HTTP headers, or gRPC metadata.

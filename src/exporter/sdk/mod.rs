@@ -11,7 +11,7 @@
 mod client;
 
 use super::otlp::{
-    Encoding, ExportError, Metadata, OtlpConfig, OtlpError, OtlpExporter, Request, Signal, Taken,
+    Encoding, ExportError, Metadata, OtlpConfig, OtlpError, OtlpExporter, Request, Signal,
 };
 use client::Client;
 use opentelemetry::logs::Severity;
@@ -281,26 +281,14 @@ async fn publish(
     request: &Request<'_>,
     patience: Duration,
 ) -> OTelSdkResult {
-    let taken = exporter.export(request, patience).await.map_err(|error| match error {
+    let ended = exporter.export_and_wait(request, patience).await.map_err(|error| match error {
         ExportError::Closed => OTelSdkError::AlreadyShutdown,
         error => OTelSdkError::InternalFailure(error.to_string()),
     })?;
-    let Taken { refused, dropped, dropped_because, deliveries, .. } = taken;
-    let mut missing = dropped;
-    let mut because = dropped_because;
-    if let Some(refused) = refused {
-        missing += refused.items as u64;
-        because.get_or_insert_with(|| refused.to_string());
-    }
-    for (items, delivery) in deliveries {
-        if let Err(error) = delivery.await {
-            missing += items;
-            because.get_or_insert_with(|| error.to_string());
-        }
-    }
-    match because {
+    match ended.because {
         Some(because) => Err(OTelSdkError::InternalFailure(format!(
-            "{missing} items of {} are not in Kafka: {because}",
+            "{} items of {} are not in Kafka: {because}",
+            ended.lost,
             request.signal.name()
         ))),
         None => Ok(()),

@@ -227,7 +227,6 @@ impl TensorZeroConfig {
         self.producer().map(drop)
     }
 
-    /// The producer's settings for these; what rows need besides is the exporter's to add.
     /// Every setting by its name in TOML, and its value; of a secret, whether it is set.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let sasl = self.sasl.as_ref();
@@ -251,6 +250,7 @@ impl TensorZeroConfig {
         ]
     }
 
+    /// The producer's settings for these; what rows need besides is the exporter's to add.
     pub(crate) fn producer(&self) -> Result<ProducerConfig, ConfigError> {
         if self.brokers.is_empty() {
             let remedy = "name at least one broker, such as \"localhost:9092\"";
@@ -281,7 +281,7 @@ impl TensorZeroConfig {
         tls
     }
 
-    fn check_topics(&self) -> Result<(), ConfigError> {
+    pub(super) fn check_topics(&self) -> Result<(), ConfigError> {
         if self.topic_prefix.is_empty() {
             let remedy = "name what topics begin with, such as \"tensorzero\"";
             return Err(ConfigError::Missing { field: "topic_prefix", remedy });

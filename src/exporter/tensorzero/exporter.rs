@@ -6,16 +6,18 @@
 
 use super::DataType;
 use super::config::{ConfigError, TensorZeroConfig};
-use super::encode::encode;
+use super::encode::{RowRecord, encode};
 use super::meter::{self, Meter};
 use super::receive::{Row, rows};
 use crate::exporter::Probe;
+use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::receive::ReceiveError;
 use crate::exporter::sink::{Delivery, Sink};
 use crate::producer::{
-    Admin, AdminError, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+    Admin, AdminError, Delivered, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest row, in bytes as JSON. What a broker takes may be less, and counts after compression
@@ -37,9 +39,10 @@ const MAX_BLOCK: Duration = Duration::from_secs(5);
 /// let config = TensorZeroConfig::new(["localhost:9092"], "tensorzero");
 /// let exporter = TensorZeroExporter::start(&config).await?;
 /// for row in exporter.receive(DataType::ModelInference, body) {
-///     exporter.export(&row?).await?; // accepted; await the result to know it delivered
+///     exporter.export(&row?); // returns at once
 /// }
 /// exporter.close(std::time::Duration::from_secs(5)).await;
+/// println!("{:?}", exporter.ledger().counts());
 /// # Ok(())
 /// # }
 /// ```
@@ -49,6 +52,7 @@ pub struct TensorZeroExporter {
     /// In the order of [`DataType::ALL`].
     topics: [Topic; DataType::ALL.len()],
     sink: Sink,
+    complaints: Arc<Complaints>,
 }
 
 #[derive(Debug)]
@@ -84,14 +88,34 @@ impl TensorZeroExporter {
     pub async fn start(config: &TensorZeroConfig) -> Result<Self, TensorZeroError> {
         let producer_config = producer_config(config)?;
         probe(config, &producer_config).await?;
-        Ok(Self {
+        Ok(Self::publishing_to(
+            Sink::booking(Producer::start(producer_config)?, Arc::default()),
+            config,
+        ))
+    }
+
+    /// Publishes by a producer that others send by, too. Of the settings, `topic_prefix` and `key`
+    /// count; brokers, batches and the buffer are the producer's. Its `record_size_max` should allow
+    /// what rows may take.
+    ///
+    /// # Errors
+    ///
+    /// `Config` when the prefix makes no topics.
+    pub fn over(producer: Producer, config: &TensorZeroConfig) -> Result<Self, TensorZeroError> {
+        config.check_topics()?;
+        Ok(Self::publishing_to(Sink::sharing(producer, Arc::default()), config))
+    }
+
+    fn publishing_to(sink: Sink, config: &TensorZeroConfig) -> Self {
+        Self {
             topics: DataType::ALL.map(|data_type| {
                 let name = data_type.topic(&config.topic_prefix);
                 Topic { meter: Meter::new(data_type, &name), name }
             }),
-            sink: Sink::new(Producer::start(producer_config)?),
+            sink,
+            complaints: Arc::new(Complaints::new("kafka")),
             config: config.clone(),
-        })
+        }
     }
 
     /// The rows of `body`, as [`rows`] has them; refused ones are counted.
@@ -107,28 +131,61 @@ impl TensorZeroExporter {
         })
     }
 
-    /// Encodes and hands over one row, to the topic of its kind. Ready when it is accepted: at once,
-    /// unless the buffer is full.
+    /// Encodes and hands over one row, to the topic of its kind. Returns at once, and is no trouble to
+    /// the inference: a row that finds the buffer full is dropped, or older ones are
+    /// ([`WhenFull`](crate::producer::WhenFull)). What fails is logged and counted.
+    pub fn export(&self, row: &Row<'_>) {
+        let encoded = encode(row, self.config.key);
+        self.sink.offer(self.to_topic(row, &encoded), 1, self.tell(row, &encoded));
+    }
+
+    /// As [`export`](Self::export), but ready when the row is accepted: at once, unless the buffer is
+    /// full and records wait for room. The result is ready when Kafka has it.
     ///
     /// # Errors
     ///
-    /// `SendError` when the row is not accepted. Failures, then and later, are also logged and
-    /// counted.
-    pub async fn export(&self, row: &Row<'_>) -> Result<Delivery, SendError> {
-        let topic = &self.topics[row.data_type() as usize];
+    /// `SendError` when the row is not accepted. A lack of room is neither logged nor counted then.
+    pub async fn accept(&self, row: &Row<'_>) -> Result<Delivery, SendError> {
         let encoded = encode(row, self.config.key);
-        let count = topic.meter.row();
+        self.sink.send(self.to_topic(row, &encoded), 1, self.tell(row, &encoded)).await
+    }
+
+    /// As [`accept`](Self::accept), but ready when Kafka has the row.
+    ///
+    /// # Errors
+    ///
+    /// `SendError` when Kafka does not have it, or perhaps not. Dropping the future of an accepted row
+    /// does not recall it.
+    pub async fn export_and_wait(&self, row: &Row<'_>) -> Result<Delivered, SendError> {
+        self.accept(row).await?.await
+    }
+
+    fn topic_of(&self, row: &Row<'_>) -> &Topic {
+        &self.topics[row.data_type() as usize]
+    }
+
+    fn to_topic<'a>(&'a self, row: &Row<'_>, encoded: &'a RowRecord<'_>) -> Record<'a> {
+        let mut record = Record::to(&self.topic_of(row).name).value(encoded.value.as_bytes());
+        record.key = encoded.key.map(str::as_bytes);
+        record
+    }
+
+    /// What is counted of a row's end, and said if it fails.
+    fn tell(
+        &self,
+        row: &Row<'_>,
+        encoded: &RowRecord<'_>,
+    ) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
+        let topic = self.topic_of(row);
+        let (count, complaints) = (topic.meter.row(), Arc::clone(&self.complaints));
         let (name, key) = (topic.name.clone(), encoded.key.unwrap_or_default().to_owned());
-        let tell = move |result: &Result<_, SendError>| {
+        move |result: &Result<_, SendError>| {
             count(result);
             if let Err(error) = result {
                 let key = key.escape_debug();
-                tracing::error!("kafka: failed to write row {key} to {name}: {error}");
+                complaints.tell(|| format!("failed to write row {key} to {name}: {error}"));
             }
-        };
-        let mut record = Record::to(&topic.name).value(encoded.value.as_bytes());
-        record.key = encoded.key.map(str::as_bytes);
-        self.sink.send(record, 1, tell).await
+        }
     }
 
     /// The exporter's settings.
@@ -141,7 +198,13 @@ impl TensorZeroExporter {
         self.sink.ledger()
     }
 
-    /// Takes no more rows, delivers those accepted for up to `timeout`, and ends the rest.
+    /// Sends the rows accepted so far without waiting for others, and is ready when all have ended.
+    pub async fn flush(&self) {
+        self.sink.flush().await;
+    }
+
+    /// Takes no more rows, delivers those accepted for up to `timeout`, and ends the rest; a shared
+    /// producer goes on with those.
     pub async fn close(&self, timeout: Duration) {
         self.sink.close(timeout).await;
     }

@@ -48,7 +48,7 @@ impl Meter {
 
     /// What is to be called when a row ends.
     #[expect(clippy::disallowed_methods, reason = "it is how long users wait, and rules nothing")]
-    pub(super) fn row(&self) -> impl FnOnce(&Result<Delivered, SendError>) + Send + 'static {
+    pub(super) fn row(&self) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
         let (success, failed) = (self.success.clone(), self.failed.clone());
         let duration = self.duration.clone();
         let started = Instant::now();
@@ -57,8 +57,6 @@ impl Meter {
                 duration.record(started.elapsed().as_secs_f64() * 1000.0);
                 success.increment(1);
             }
-            // Its sender is told, and it was not taken.
-            Err(SendError::QueueFull { .. } | SendError::Closed) => {}
             Err(_) => failed.increment(1),
         }
     }

@@ -58,7 +58,7 @@ impl OtlpIntake {
     }
 
     async fn take(&self, request: &Request<'_>) -> Result<Response, Refusal> {
-        let taken = self.exporter.export(request, PATIENCE).await;
+        let taken = self.exporter.accept(request, PATIENCE).await;
         let mut taken = taken.map_err(Refusal::from)?;
         if let Some(stopped) = taken.stopped.take() {
             return Err(stopped.into());
