@@ -80,6 +80,25 @@ struct Node {
 pub(crate) struct Topic {
     pub(crate) id: Uuid,
     pub(crate) partitions: Vec<Partition>,
+    /// Nodes of each partition, 1 to the number of nodes.
+    pub(crate) replication_factor: usize,
+    /// Its own configuration, as it was given.
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// A topic to create.
+#[derive(Debug, Clone)]
+pub(crate) struct Creation {
+    pub(crate) partitions: i32,
+    pub(crate) replication_factor: i16,
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+impl Creation {
+    /// So many partitions, each of one node.
+    pub(crate) const fn of(partitions: i32) -> Self {
+        Self { partitions, replication_factor: 1, configs: BTreeMap::new() }
+    }
 }
 
 /// A partition of a topic.
@@ -207,32 +226,59 @@ impl Cluster {
             .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
     }
 
-    /// Whether a topic of this name and size could be created.
-    pub(crate) fn check_new_topic(&self, name: &str, partitions: i32) -> Result<usize, ErrorCode> {
+    /// The nodes that hold a partition, its leader first; none, if it has no leader.
+    pub(crate) fn replicas(&self, topic: &Topic, partition: &Partition) -> Vec<i32> {
+        let from_leader = self.nodes.range(partition.leader..);
+        let others = self.nodes.range(..partition.leader);
+        let ids = from_leader.chain(others).map(|(id, _)| *id);
+        match partition.leader {
+            NO_LEADER => Vec::new(),
+            _ => ids.take(topic.replication_factor).collect(),
+        }
+    }
+
+    pub(crate) fn is_running(&self, node: i32) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.running)
+    }
+
+    /// How many partitions a topic would have that could be created by this name.
+    pub(crate) fn check_new_topic(
+        &self,
+        name: &str,
+        creation: &Creation,
+    ) -> Result<usize, ErrorCode> {
         if !is_topic_name(name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         if self.topics.contains_key(name) {
             return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
         }
-        usize::try_from(partitions)
+        let replicas = usize::try_from(creation.replication_factor).ok();
+        let partitions = usize::try_from(creation.partitions)
             .ok()
             .filter(|count| (1..=PARTITIONS_MAX - self.partition_count).contains(count))
-            .ok_or(ErrorCode::INVALID_PARTITIONS)
+            .ok_or(ErrorCode::INVALID_PARTITIONS)?;
+        match replicas.is_some_and(|count| (1..=self.node_count()).contains(&count)) {
+            true => Ok(partitions),
+            false => Err(ErrorCode::INVALID_REPLICATION_FACTOR),
+        }
     }
 
     /// Creates a topic. Its partitions are led by the nodes in turn.
     pub(crate) fn create_topic(
         &mut self,
         name: &str,
-        partitions: i32,
+        creation: Creation,
     ) -> Result<&Topic, ErrorCode> {
-        let count = self.check_new_topic(name, partitions)?;
+        let count = self.check_new_topic(name, &creation)?;
         self.topics_created += 1;
         let id = Uuid::from_u64_pair(self.seed | 1, self.topics_created);
         let partitions = (0..count).map(|_| self.new_partition()).collect();
         self.names.insert(id, name.to_owned());
-        Ok(self.topics.entry(name.to_owned()).or_insert(Topic { id, partitions }))
+        let Creation { replication_factor, configs, .. } = creation;
+        let replication_factor = usize::try_from(replication_factor).unwrap_or(1);
+        let topic = Topic { id, partitions, replication_factor, configs };
+        Ok(self.topics.entry(name.to_owned()).or_insert(topic))
     }
 
     /// Gives a topic more partitions.
@@ -336,11 +382,11 @@ mod tests {
     fn names_that_kafka_forbids_are_refused() {
         let mut cluster = cluster(1);
         for name in ["", ".", "..", "a/b", "a b", "é", &"a".repeat(250)] {
-            let refused = cluster.create_topic(name, 1).unwrap_err();
+            let refused = cluster.create_topic(name, Creation::of(1)).unwrap_err();
             assert_eq!(refused, ErrorCode::INVALID_TOPIC_EXCEPTION, "{name}");
         }
         for name in ["a", "A.b_c-9", "...", &"a".repeat(249)] {
-            cluster.create_topic(name, 1).unwrap();
+            cluster.create_topic(name, Creation::of(1)).unwrap();
         }
     }
 
@@ -348,12 +394,15 @@ mod tests {
     fn partitions_are_bounded_over_all_topics() {
         let mut cluster = cluster(1);
         for partitions in [i32::MIN, -1, 0, 100_001, i32::MAX] {
-            let refused = cluster.create_topic("a", partitions).unwrap_err();
+            let refused = cluster.create_topic("a", Creation::of(partitions)).unwrap_err();
             assert_eq!(refused, ErrorCode::INVALID_PARTITIONS, "{partitions}");
         }
-        cluster.create_topic("a", 60_000).unwrap();
-        assert_eq!(cluster.create_topic("b", 60_000).unwrap_err(), ErrorCode::INVALID_PARTITIONS);
-        cluster.create_topic("b", 40_000).unwrap();
+        cluster.create_topic("a", Creation::of(60_000)).unwrap();
+        assert_eq!(
+            cluster.create_topic("b", Creation::of(60_000)).unwrap_err(),
+            ErrorCode::INVALID_PARTITIONS
+        );
+        cluster.create_topic("b", Creation::of(40_000)).unwrap();
         assert_eq!(cluster.grow_topic("a", 60_001), Err(ErrorCode::INVALID_PARTITIONS));
         cluster.delete_topic("b").unwrap();
         cluster.grow_topic("a", 100_000).unwrap();
@@ -363,7 +412,7 @@ mod tests {
     #[test]
     fn nodes_lead_in_turn_and_a_moved_leader_fences_the_old_epoch() {
         let mut cluster = cluster(2);
-        cluster.create_topic("a", 3).unwrap();
+        cluster.create_topic("a", Creation::of(3)).unwrap();
         let leader = |cluster: &Cluster, index| {
             cluster.partition(TopicRef::Name("a"), index).unwrap().leader
         };
@@ -381,10 +430,10 @@ mod tests {
     #[test]
     fn a_topic_created_again_has_another_id() {
         let mut cluster = cluster(1);
-        let first = cluster.create_topic("a", 1).unwrap().id;
+        let first = cluster.create_topic("a", Creation::of(1)).unwrap().id;
         cluster.delete_topic("a").unwrap();
         let gone = cluster.topic(TopicRef::Id(first)).map(drop);
         assert_eq!(gone, Err(ErrorCode::UNKNOWN_TOPIC_ID));
-        assert_ne!(cluster.create_topic("a", 1).unwrap().id, first);
+        assert_ne!(cluster.create_topic("a", Creation::of(1)).unwrap().id, first);
     }
 }

@@ -83,7 +83,7 @@ pub use security::{BrokerSasl, BrokerTls, BrokerUser};
 #[cfg(test)]
 mod tests;
 
-use cluster::{Cluster, Endpoint, TopicRef, TopicRules};
+use cluster::{Cluster, Creation, Endpoint, TopicRef, TopicRules};
 use faults::Faults;
 use listener::{Node, bind_next};
 use log::LogRules;
@@ -240,7 +240,23 @@ impl EmbeddedBroker {
     /// The code that CreateTopics answers: `TOPIC_ALREADY_EXISTS`, `INVALID_TOPIC_EXCEPTION` for
     /// its name, or `INVALID_PARTITIONS`.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), ErrorCode> {
-        self.change(|state| state.cluster.create_topic(name, partitions).map(drop))
+        let creation = Creation::of(partitions);
+        self.change(|state| state.cluster.create_topic(name, creation).map(drop))
+    }
+
+    /// How many partitions a topic has; none, if it does not exist.
+    pub fn partition_count(&self, topic: &str) -> usize {
+        let state = self.shared.lock();
+        let found = state.cluster.topic(TopicRef::Name(topic));
+        found.map_or(0, |(_, topic)| topic.partitions.len())
+    }
+
+    /// The configuration that a topic was created with. It has no effect. Empty for a topic that
+    /// does not exist.
+    pub fn topic_configs(&self, topic: &str) -> BTreeMap<String, String> {
+        let state = self.shared.lock();
+        let found = state.cluster.topic(TopicRef::Name(topic));
+        found.map_or_else(|_| BTreeMap::new(), |(_, topic)| topic.configs.clone())
     }
 
     /// Gives a topic more partitions; `partitions` is the new sum.

@@ -15,6 +15,7 @@
 //! disk full                    56          56          56          8
 //! log start offset             told        told        told        -1
 //! unknown topics               created     created     created     unknown
+//! new topics of no number      defaults    defaults    37, 38      defaults
 //! ```
 //!
 //! Sources: Apache Kafka 4.4.0, 3.9.2 and 2.1 (`RequestContext.parseRequest`, `SocketServer`,
@@ -112,6 +113,11 @@ impl Profile {
     /// Whether asking for an unknown topic creates it unless the configuration says otherwise.
     pub const fn auto_creates_topics(self) -> bool {
         !matches!(self, Self::Redpanda)
+    }
+
+    /// Whether the partitions and replicas of a topic may be left to it (KIP-464): Kafka 2.4 and later.
+    pub(crate) const fn fills_in_topics(self) -> bool {
+        !matches!(self, Self::Kafka2)
     }
 
     /// Whether a producer that the log does not know must begin at sequence 0, or is told that it

@@ -9,10 +9,10 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, FetchRequest,
+    ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, FetchRequest,
     FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
     ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TransactionalId,
-    create_topics_request::CreatableTopic,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -173,6 +173,9 @@ async fn topics_are_validated_as_kafka_does() {
             .with_num_partitions(partitions)
             .with_replication_factor(replicas)
     };
+    let config = |name: &'static str| {
+        CreatableTopicConfig::default().with_name(name.into()).with_value(Some("1".into()))
+    };
     let topics = vec![
         topic("default", -1, -1),
         topic("taken", 1, 1),
@@ -182,16 +185,51 @@ async fn topics_are_validated_as_kafka_does() {
         topic("a/b", 1, 1),
         topic("twice", 1, 1),
         topic("twice", 2, 1),
+        topic("odd", 1, 1).with_configs(vec![config("retention.mss")]),
     ];
     let request = CreateTopicsRequest::default().with_topics(topics);
     let mut codes = async |request: &CreateTopicsRequest| -> Vec<_> {
         let answer = client.ask(request, 7).await.unwrap();
         answer.topics.iter().map(|topic| topic.error_code).collect()
     };
-    let expected = [0, 36, 37, 38, 38, 17, 42, 42];
+    let expected = [0, 36, 37, 38, 38, 17, 42, 42, 40];
     assert_eq!(codes(&request.clone().with_validate_only(true)).await, expected);
     assert_eq!(codes(&request).await, expected, "validating created nothing");
     assert_eq!(codes(&request).await[0], ErrorCode::TOPIC_ALREADY_EXISTS.0);
+}
+
+#[tokio::test]
+async fn a_topic_has_the_partitions_replicas_and_configuration_that_it_was_asked_for() {
+    let broker = start(3).await;
+    let mut client = Client::connect(&broker, 1).await;
+    let config = CreatableTopicConfig::default()
+        .with_name("retention.ms".into())
+        .with_value(Some("1000".into()));
+    let topic = CreatableTopic::default()
+        .with_name(topic_name("a"))
+        .with_num_partitions(3)
+        .with_replication_factor(2)
+        .with_configs(vec![config]);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+    let created = client.ask(&request, 7).await.unwrap().topics.swap_remove(0);
+    assert_eq!((created.num_partitions, created.replication_factor), (3, 2));
+    let told = created.configs.unwrap();
+    assert_eq!((&*told[0].name, told[0].value.as_deref()), ("retention.ms", Some("1000")));
+    assert_eq!(broker.partition_count("a"), 3);
+    assert_eq!(broker.topic_configs("a")["retention.ms"], "1000");
+
+    broker.stop_node(3).await;
+    let asked = MetadataRequestTopic::default().with_name(Some(topic_name("a")));
+    let asked = MetadataRequest::default().with_topics(Some(vec![asked]));
+    let found = client.ask(&asked, 12).await.unwrap().topics.swap_remove(0).partitions;
+    let nodes = |nodes: &Vec<BrokerId>| nodes.iter().map(|id| id.0).collect::<Vec<_>>();
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (it.leader_id.0, nodes(&it.replica_nodes), nodes(&it.isr_nodes)))
+        .collect();
+    let expected =
+        [(1, vec![1, 2], vec![1, 2]), (2, vec![2, 3], vec![2]), (-1, vec![3, 1], vec![3, 1])];
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! v1 null means all topics; v4 the client may forbid creating topics; v7 leader epochs; v8
 //! rights, where they are asked for; v9 flexible; v10 topic ids in the response; v12 topics may be
-//! asked for by id; v13 a top-level error (KIP-1102). Every partition has one replica, its leader; a leader that is stopped is none.
+//! asked for by id; v13 a top-level error (KIP-1102). A partition's replicas are its leader and the
+//! nodes behind it, in sync while they run; a leader that is stopped is none.
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -13,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcome, Scope, Serve};
 use crate::broker::State;
-use crate::broker::cluster::{Cluster, NO_LEADER, Topic, TopicRef, topic_name};
+use crate::broker::cluster::{Cluster, Creation, NO_LEADER, Topic, TopicRef, topic_name};
 use crate::broker::faults::MetadataFault;
 use crate::protocol::ErrorCode;
 use crate::protocol::shape::{Field, Layout, Shape};
@@ -118,7 +119,7 @@ fn one_topic(
 }
 
 fn create_unless_present(name: &str, cluster: &mut Cluster) -> Result<(), ErrorCode> {
-    match cluster.create_topic(name, cluster.partitions_default()) {
+    match cluster.create_topic(name, Creation::of(cluster.partitions_default())) {
         Ok(_) | Err(ErrorCode::TOPIC_ALREADY_EXISTS) => Ok(()),
         Err(code) => Err(code),
     }
@@ -130,18 +131,17 @@ fn describe(name: &str, topic: &Topic, cluster: &Cluster) -> MetadataResponseTop
         .map(|(index, partition)| {
             let leader = cluster.reachable_leader(partition);
             let code = leader.map_or(ErrorCode::LEADER_NOT_AVAILABLE, |_| ErrorCode::NONE);
-            let replicas: Vec<_> = [partition.leader]
-                .into_iter()
-                .filter(|id| *id != NO_LEADER)
-                .map(BrokerId)
-                .collect();
+            let replicas = cluster.replicas(topic, partition);
+            let ids = |nodes: Vec<i32>| nodes.into_iter().map(BrokerId).collect::<Vec<_>>();
+            let in_sync = replicas.iter().copied();
+            let in_sync = in_sync.filter(|id| *id == partition.leader || cluster.is_running(*id));
             MetadataResponsePartition::default()
                 .with_error_code(code.0)
                 .with_partition_index(index)
                 .with_leader_id(BrokerId(leader.unwrap_or(NO_LEADER)))
                 .with_leader_epoch(partition.leader_epoch)
-                .with_isr_nodes(replicas.clone())
-                .with_replica_nodes(replicas)
+                .with_isr_nodes(ids(in_sync.collect()))
+                .with_replica_nodes(ids(replicas))
         })
         .collect();
     MetadataResponseTopic::default()
