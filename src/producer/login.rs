@@ -113,7 +113,8 @@ pub(crate) enum LoginError {
     )]
     MechanismNotOffered { mechanism: SaslMechanism, offered: Vec<String> },
     #[error(
-        "cannot log in with {mechanism}: the broker refuses the user or the password{}",
+        "cannot log in with {mechanism}: the broker refuses the user or the password{}; correct \
+         sasl.username or sasl.password, or make them known there",
         Words(words)
     )]
     Refused { mechanism: SaslMechanism, words: String },
@@ -284,7 +285,7 @@ mod tests {
             mechanism: SaslMechanism::Plain,
             words: printable("no\nway", WORDS_MAX),
         };
-        assert!(error.to_string().ends_with("refuses the user or the password: no?way"));
+        assert!(error.to_string().contains("refuses the user or the password: no?way; "));
         let offered = Vec::new();
         let error = LoginError::MechanismNotOffered { mechanism: SaslMechanism::Plain, offered };
         assert!(error.to_string().contains("PLAIN, nor any other mechanism"), "{error}");

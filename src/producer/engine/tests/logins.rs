@@ -126,7 +126,7 @@ fn a_renewal_that_is_refused_costs_the_connection_and_no_record() {
     assert_eq!(
         causes(&world)[0],
         "b1:9092: cannot log in with PLAIN: the broker refuses the user or the password: \
-         who are you?"
+         who are you?; correct sasl.username or sasl.password, or make them known there"
     );
 }
 
