@@ -7,9 +7,9 @@ use super::Exit;
 use super::sources::{Settled, Sources, start_broker};
 use super::terminal::{Style, harmless, say};
 use crate::exporter::bifrost::{BifrostConfig, BifrostError};
-use crate::exporter::otlp::{DeadLetters, Effective, Origin, OtlpConfig};
-use crate::exporter::tensorzero::{ConfigError, DataType, TensorZeroConfig};
-use crate::producer::{IfMissing, ProbeStatus, ProbeStep, ProbeTopic, ProducerConfig, probe};
+use crate::exporter::otlp::{Effective, Origin, OtlpConfig};
+use crate::exporter::tensorzero::{ConfigError, TensorZeroConfig};
+use crate::producer::{ProbeStatus, ProbeStep, ProbeTopic, ProducerConfig, probe};
 use crate::service::{ServiceConfig, ServiceError};
 use clap::Args;
 
@@ -74,41 +74,21 @@ fn targets(service: &ServiceConfig) -> Result<Vec<Target>, Exit> {
     Ok(otlp.into_iter().chain(bifrost).chain(tensorzero).collect())
 }
 
+/// Those that senders may name are looked at too, which a start does not do.
 fn of_otlp(config: &OtlpConfig) -> Target {
-    let of_signals = [&config.topics.traces, &config.topics.metrics, &config.topics.logs];
-    let of_dead_letters = config.oversize.dead_letters.iter().filter_map(|to| match to {
-        DeadLetters::Topic(topic) => Some(topic),
-        DeadLetters::File(_) => None,
-    });
-    let if_missing = match config.producer.allow_auto_create_topics {
-        true => IfMissing::BrokerDecides,
-        false => IfMissing::Fails,
-    };
-    let mut topics = Vec::<ProbeTopic>::new();
-    for name in of_signals.into_iter().chain(&config.allowed_topics).chain(of_dead_letters) {
-        if topics.iter().all(|topic| topic.name != *name) {
-            topics.push(ProbeTopic { name: name.clone(), if_missing });
-        }
-    }
+    let mut topics = config.probe_topics();
+    topics.extend(config.probe_topics_of_senders());
     Target { exporter: "kafka", producer: config.producer.clone(), topics }
 }
 
 fn of_bifrost(config: &BifrostConfig) -> Result<Target, BifrostError> {
-    let if_missing = match config.auto_create_topic {
-        true => IfMissing::IsCreated,
-        false => IfMissing::Fails,
-    };
-    let topics = vec![ProbeTopic { name: config.topic.clone(), if_missing }];
-    Ok(Target { exporter: "bifrost", producer: config.producer()?, topics })
+    let producer = config.producer()?;
+    Ok(Target { exporter: "bifrost", producer, topics: config.probe_topics() })
 }
 
 fn of_tensorzero(config: &TensorZeroConfig) -> Result<Target, ConfigError> {
-    let topics = DataType::ALL.map(|data_type| ProbeTopic {
-        name: data_type.topic(&config.topic_prefix),
-        if_missing: IfMissing::BrokerDecides,
-    });
     let producer = config.producer()?;
-    Ok(Target { exporter: "tensorzero", producer, topics: topics.into() })
+    Ok(Target { exporter: "tensorzero", producer, topics: config.probe_topics() })
 }
 
 fn show_step(step: &ProbeStep) {

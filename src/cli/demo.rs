@@ -11,7 +11,7 @@ use crate::broker::{BrokerConfig, EmbeddedBroker};
 use crate::exporter::bifrost::{
     BifrostConfig, BifrostExporter, FilterMode, PluginSpanFilter, traces,
 };
-use crate::producer::{Delivered, ProducerConfig};
+use crate::producer::{Admin, Delivered, ProducerConfig, TopicCreation};
 use crate::protocol::Codec;
 use clap::Args;
 use std::time::Duration;
@@ -36,6 +36,8 @@ impl Demo {
         let bootstrap = broker.bootstrap();
         step(1, &format!("a Kafka broker, in this process, on {}", bootstrap.join(",")));
 
+        let mut admin = Admin::connect(&producer_config(&bootstrap)?).await?;
+        admin.create_topic(DEV_TOPIC, &TopicCreation::default()).await?;
         let config = exporter_config(bootstrap.clone());
         let exporter = BifrostExporter::start(&config).await;
         let exporter = exporter.map_err(|error| Exit::new(Exit::FAILED, error))?;
@@ -61,9 +63,12 @@ impl Demo {
     }
 }
 
+fn producer_config(brokers: &[String]) -> Result<ProducerConfig, Exit> {
+    ProducerConfig::new(brokers).map_err(|error| Exit::new(Exit::FAILED, error))
+}
+
 fn exporter_config(brokers: Vec<String>) -> BifrostConfig {
     let mut config = BifrostConfig::new(brokers, DEV_TOPIC);
-    config.auto_create_topic = true;
     config.compression = Codec::Zstd;
     config.flush_interval = Duration::from_millis(10);
     config.request_headers = vec!["x-tenant-id".to_owned()];
@@ -90,8 +95,7 @@ async fn publish(exporter: &BifrostExporter) -> Result<Vec<(String, Delivered)>,
 }
 
 async fn show(bootstrap: &[String], expected: usize, style: Style) -> Result<(), Exit> {
-    let config = ProducerConfig::new(bootstrap).map_err(|error| Exit::new(Exit::FAILED, error))?;
-    let mut reader = TopicReader::open(&config, DEV_TOPIC, None).await?;
+    let mut reader = TopicReader::open(&producer_config(bootstrap)?, DEV_TOPIC, None).await?;
     let mut shown = 0;
     while shown < expected {
         let records = reader.read(PATIENCE).await?;

@@ -86,11 +86,10 @@ impl Exit {
 impl From<ServiceError> for Exit {
     fn from(error: ServiceError) -> Self {
         let code = match &error {
-            ServiceError::Bifrost(BifrostError::Connect(_) | BifrostError::Topic(_)) => {
-                Self::UNREACHABLE
-            }
-            ServiceError::TensorZero(TensorZeroError::Connect(_)) => Self::UNREACHABLE,
-            ServiceError::Otlp(OtlpError::Connect(_)) => Self::UNREACHABLE,
+            ServiceError::Otlp(OtlpError::Topic(AdminError::Missing { .. })) => Self::USAGE,
+            ServiceError::Bifrost(BifrostError::Connect(_) | BifrostError::Topic(_))
+            | ServiceError::TensorZero(TensorZeroError::Connect(_) | TensorZeroError::Topic(_))
+            | ServiceError::Otlp(OtlpError::Connect(_) | OtlpError::Topic(_)) => Self::UNREACHABLE,
             ServiceError::Bifrost(_)
             | ServiceError::TensorZero(_)
             | ServiceError::Otlp(_)

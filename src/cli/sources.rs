@@ -353,7 +353,7 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
 }
 
 /// The embedded broker of `--dev`, with everything pointed at it: on Kafka's own port, or on a free
-/// one if that is taken. It encrypts nothing and knows nobody.
+/// one if that is taken. It encrypts nothing and knows nobody, and is alone.
 pub(super) async fn start_broker(service: &mut ServiceConfig) -> Result<EmbeddedBroker, Exit> {
     let usual = DEFAULT_LISTEN.parse().expect("a socket address");
     let broker = match EmbeddedBroker::start(BrokerConfig::default().with_listen([usual])).await {
@@ -367,6 +367,7 @@ pub(super) async fn start_broker(service: &mut ServiceConfig) -> Result<Embedded
     if let Some(bifrost) = &mut service.bifrost {
         bifrost.brokers = broker.bootstrap();
         bifrost.auto_create_topic = true;
+        bifrost.topic_creation.replication_factor = None;
         bifrost.tls_enabled = false;
         bifrost.sasl_enabled = false;
     }
@@ -375,6 +376,8 @@ pub(super) async fn start_broker(service: &mut ServiceConfig) -> Result<Embedded
         tensorzero.security_protocol = SecurityProtocol::Plaintext;
         tensorzero.sasl = None;
         tensorzero.tls_ca_file = None;
+        tensorzero.auto_create_topics = true;
+        tensorzero.topic_creation.replication_factor = None;
     }
     if let Some(otlp) = &mut service.otlp {
         let addresses: Result<Vec<Address>, _> =
@@ -382,6 +385,8 @@ pub(super) async fn start_broker(service: &mut ServiceConfig) -> Result<Embedded
         otlp.producer.bootstrap = addresses.map_err(|error| Exit::new(Exit::FAILED, error))?;
         otlp.producer.tls = None;
         otlp.producer.sasl = None;
+        otlp.create_topics = true;
+        otlp.topic_creation.replication_factor = None;
     }
     Ok(broker)
 }

@@ -10,7 +10,8 @@
 //! ledger    received = filtered + delivered + failed + pending, always
 //! ```
 //!
-//! Each exporter is a folder. `json`, `receive`, `sink`, `ledger` and `complaints` are shared.
+//! Each exporter is a folder. `json`, `startup`, `receive`, `sink`, `ledger` and `complaints` are
+//! shared.
 //!
 //! Every exporter takes what it is given in three ways:
 //!
@@ -24,6 +25,9 @@
 //! trouble of the request that was traced.
 
 mod json;
+
+mod startup;
+pub use crate::producer::TopicCreation;
 
 pub mod receive;
 pub use receive::ReceiveError;
@@ -47,7 +51,7 @@ pub mod sdk;
 #[cfg(feature = "tensorzero")]
 pub mod tensorzero;
 
-/// Whether an exporter starts without an answer from Kafka.
+/// Whether an exporter starts where Kafka does not answer, or has no use for its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
@@ -56,6 +60,20 @@ pub enum Probe {
     Require,
     /// It does, with a warning: records wait in the buffer until a broker answers.
     Warn,
-    /// Nobody is asked.
+    /// Nobody is asked, and no topic is created.
     Off,
+}
+
+impl Probe {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Require, Self::Warn, Self::Off];
+
+    /// The word for it in every configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Require => "require",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }

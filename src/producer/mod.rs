@@ -90,7 +90,7 @@ pub use client::{Ends, Producer, SendError, Sending, StartError};
 pub(crate) mod session;
 
 mod admin;
-pub use admin::{Admin, AdminError};
+pub use admin::{Admin, AdminError, TopicCreation, TopicState};
 
 mod probe;
 pub use probe::{IfMissing, ProbeStatus, ProbeStep, ProbeTopic, probe};

@@ -9,7 +9,7 @@
 //!
 //! Rights: KIP-430. A broker that does not tell them is not asked by writing.
 
-use super::admin::{Admin, AdminError};
+use super::admin::{Admin, AdminError, GRANT_LOOK, MISSING, TopicCreation, may_not_write};
 use super::config::{Address, ProducerConfig};
 use super::driver;
 use super::session::{self, Opening, Question, Session, SessionConfig, SessionError};
@@ -90,14 +90,29 @@ pub struct ProbeTopic {
 }
 
 /// What happens when a topic is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMissing {
     /// Nobody creates it.
     Fails,
     /// It is created at start, as by [`Admin::create_topic`].
-    IsCreated,
+    IsCreated(TopicCreation),
     /// It is asked for, and a broker that is set to creates it then.
     BrokerDecides,
+}
+
+impl IfMissing {
+    /// What is said of a topic that is not there, and perhaps comes to be.
+    pub(crate) const TOLD_OF_BROKER: &str = "does not exist: its first record creates it if the \
+        brokers are set to (auto.create.topics.enable), else create it";
+
+    /// The partitions that a topic would have been created with, if they are more than it has.
+    pub(crate) fn more_than(&self, partitions: usize) -> Option<u32> {
+        let wanted = match self {
+            Self::IsCreated(creation) => creation.partitions,
+            Self::Fails | Self::BrokerDecides => None,
+        };
+        wanted.filter(|wanted| usize::try_from(*wanted).is_ok_and(|wanted| wanted > partitions))
+    }
 }
 
 /// Tells of each step from these settings to these topics whether it works, as soon as that is known.
@@ -122,8 +137,7 @@ pub async fn probe(
     topics: &[ProbeTopic],
     report: impl FnMut(ProbeStep),
 ) -> Result<(), TlsError> {
-    let mut sessions = SessionConfig::of(config)?;
-    sessions.patience = sessions.patience.min(config.request_timeout);
+    let sessions = SessionConfig::for_questions(config)?;
     let mut probe = Probe { config, sessions, topics, report, next: 0 };
     if let Err(failure) = probe.run().await {
         probe.fail(failure);
@@ -273,19 +287,19 @@ impl<R: FnMut(ProbeStep)> Probe<'_, R> {
             let topic = cluster.topics.iter().find(|told| told.name.as_deref() == Some(name));
             match topic.map(|topic| (topic.error, topic)) {
                 None | Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) => {
-                    let (status, told) = missing(admin, name, *if_missing).await?;
+                    let (status, told) = missing(admin, name, if_missing).await?;
                     self.tell(TOPIC, status, told);
                 }
                 Some((ErrorCode::NONE | ErrorCode::LEADER_NOT_AVAILABLE, topic)) => {
-                    let (status, told) = partitions(name, &topic.partitions);
+                    let (status, mut told) = partitions(name, &topic.partitions);
+                    if let Some(wanted) = if_missing.more_than(topic.partitions.len()) {
+                        told += &format!("; it is left so, though {wanted} are asked for");
+                    }
                     self.tell(TOPIC, status, told);
                     found.push(topic);
                 }
                 Some((ErrorCode::TOPIC_AUTHORIZATION_FAILED, _)) => {
-                    let told = format!(
-                        "{name:?} may not be looked at: grant our user DESCRIBE and WRITE on it, or \
-                         use a topic that it may write to"
-                    );
+                    let told = format!("{name:?} may not be looked at: {GRANT_LOOK}");
                     self.tell(TOPIC, ProbeStatus::Failed, told);
                 }
                 Some((code, _)) => {
@@ -341,10 +355,7 @@ impl<R: FnMut(ProbeStep)> Probe<'_, R> {
             match topic.map(|topic| topic.may_write) {
                 Some(Some(true)) => self.pass(WRITE, format!("{name:?} may be written to")),
                 Some(Some(false)) => {
-                    let told = format!(
-                        "{name:?} may not be written to: grant our user WRITE on it (kafka-acls \
-                         --add --operation Write --topic {name})"
-                    );
+                    let told = format!("{name:?} {}", may_not_write(name));
                     self.tell(WRITE, ProbeStatus::Failed, told);
                 }
                 Some(None) => {
@@ -425,24 +436,22 @@ impl<R: FnMut(ProbeStep)> Probe<'_, R> {
 async fn missing(
     admin: &mut Admin,
     name: &str,
-    if_missing: IfMissing,
+    if_missing: &IfMissing,
 ) -> Result<(ProbeStatus, String), Failure> {
     match if_missing {
-        IfMissing::Fails => {
-            let told = format!("{name:?} does not exist: create it, or have it created");
-            Ok((ProbeStatus::Missing, told))
-        }
-        IfMissing::IsCreated => match admin.try_create_topic(name).await {
-            Ok(()) => Ok((ProbeStatus::Passed, format!("{name:?} does not exist, and is created"))),
-            Err(error @ AdminError::Refused { .. }) => Ok((ProbeStatus::Failed, error.to_string())),
+        IfMissing::Fails => Ok((ProbeStatus::Missing, format!("{name:?} {MISSING}"))),
+        IfMissing::IsCreated(creation) => match admin.try_create_topic(name, creation).await {
+            Ok(()) => {
+                let told = format!("{name:?} does not exist, and is created{}", creation.with());
+                Ok((ProbeStatus::Passed, told))
+            }
+            Err(error @ (AdminError::Refused { .. } | AdminError::NoDefaults { .. })) => {
+                Ok((ProbeStatus::Failed, error.to_string()))
+            }
             Err(error) => Err(Failure { step: TOPIC, told: error.to_string() }),
         },
         IfMissing::BrokerDecides => {
-            let told = format!(
-                "{name:?} does not exist: its first record creates it if the brokers are set to \
-                 (auto.create.topics.enable), else create it"
-            );
-            Ok((ProbeStatus::Warned, told))
+            Ok((ProbeStatus::Warned, format!("{name:?} {}", IfMissing::TOLD_OF_BROKER)))
         }
     }
 }

@@ -54,6 +54,13 @@ impl SessionConfig {
         })
     }
 
+    /// The same for questions that nobody should wait long for: as for a request, if that is less.
+    pub(super) fn for_questions(config: &ProducerConfig) -> Result<Self, TlsError> {
+        let sessions = Self::of(config)?;
+        let patience = sessions.patience.min(config.request_timeout);
+        Ok(Self { patience, ..sessions })
+    }
+
     fn log_in(&self) -> Result<Option<Login>, LoginError> {
         let Some(sasl) = &self.sasl else { return Ok(None) };
         let seeds = driver::seeds();
@@ -271,6 +278,11 @@ impl Session {
             .await
             .map_err(|_| SessionError::ConnectTimeout { address: address.clone(), patience })??;
         Opening::new(exchange, address, config)?.log_in().await.map(|(session, _)| session)
+    }
+
+    /// The highest version of an API that both sides speak.
+    pub(super) fn version_of(&self, api: ApiKey) -> Option<i16> {
+        self.versions.choose(api)
     }
 
     /// Sends the request that `encode` makes, in the highest version that both sides speak, and has

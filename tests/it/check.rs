@@ -222,6 +222,23 @@ async fn a_topic_that_is_missing_is_a_matter_of_who_creates_it() {
     assert!(line(&shown, "topic").contains("\"t\" does not exist, and is created"), "{shown}");
     assert_eq!(broker.leader("t", 0), None, "it was only asked whether it could be");
 
+    let more = r#", "auto_create_topic": true, "topic_partitions": 3, "topic_configs":
+                   {"retention.ms": "1000"}"#;
+    let (shown, code, _) = of("check-created-with", more);
+    assert_eq!(code, Some(0), "{shown}");
+    let told = line(&shown, "topic");
+    assert!(told.ends_with("and is created with 3 partitions, retention.ms=1000"), "{told}");
+    assert!(shown.lines().any(|line| line.starts_with("topic_partitions") && line.contains(" 3 ")));
+    let (shown, code, _) = of("check-cannot", &more.replace("retention.ms", "retention"));
+    assert_eq!(code, Some(3), "{shown}");
+    assert!(line(&shown, "topic").contains("INVALID_CONFIG"), "{shown}");
+    assert_eq!(broker.partition_count("t"), 0, "it was only asked whether it could be");
+    broker.create_topic("t", 2).unwrap();
+    let (shown, code, _) = of("check-fewer", more);
+    assert_eq!(code, Some(0), "{shown}");
+    let told = line(&shown, "topic");
+    assert!(told.ends_with("led by broker 1; it is left so, though 3 are asked for"), "{told}");
+
     broker.set_topic_denied("t", true);
     let (shown, code, _) = of("check-denied", r#", "auto_create_topic": true"#);
     assert_eq!(code, Some(3), "{shown}");

@@ -19,4 +19,5 @@ mod real_kafka;
 mod sdk;
 mod security;
 mod sockets;
+mod startup;
 mod tensorzero;

@@ -1,15 +1,17 @@
 //! Against a real broker: what we write is read back, byte for byte, by clients that are not ours.
 //!
 //! Runs against the brokers of `OTTLA_TEST_BROKERS`, whichever they are, with `kcat` and, where
-//! `OTTLA_TEST_KAFKA_LIBS` names its jars, the Java console consumer. `tests/kafka/run.sh` starts
-//! Apache Kafka and sets both. Without a broker the tests are skipped, and say so.
+//! `OTTLA_TEST_KAFKA_LIBS` names its jars, Java's console consumer and topic tool.
+//! `tests/kafka/run.sh` starts Apache Kafka and sets both. Without a broker the tests are skipped, and say so.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use ottla::exporter::bifrost::{BifrostConfig, BifrostExporter};
 use ottla::producer::{
-    Admin, Header, Pem, Producer, ProducerConfig, Record, Roots, SaslConfig, TlsConfig, TlsIdentity,
+    Admin, Header, Pem, Producer, ProducerConfig, Record, Roots, SaslConfig, TlsConfig,
+    TlsIdentity, TopicCreation,
 };
 use ottla::protocol::Codec;
 use ottla::sasl::{SaslMechanism, Secret};
@@ -19,6 +21,7 @@ use crate::security::file;
 
 const CONSOLE_CONSUMER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/console-consumer.sh");
+const DESCRIBE_TOPIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/describe-topic.sh");
 
 /// The brokers, or `None`, said aloud, if there are none.
 pub(crate) fn brokers() -> Option<String> {
@@ -40,9 +43,11 @@ pub(crate) fn unique(name: &str) -> String {
     format!("ottla-{name}-{:016x}", RandomState::new().hash_one(name))
 }
 
-async fn create_topic(brokers: &str, topic: &str, partitions: i32) {
+async fn create_topic(brokers: &str, topic: &str, partitions: u32) {
     let mut admin = Admin::connect(&config(brokers)).await.unwrap();
-    admin.create_topic(topic, Some(partitions), Some(1)).await.unwrap();
+    let mut creation = TopicCreation { partitions: Some(partitions), ..TopicCreation::default() };
+    creation.replication_factor = Some(1);
+    admin.create_topic(topic, &creation).await.unwrap();
 }
 
 /// Runs a program to its end, off the runtime's threads.
@@ -106,6 +111,17 @@ async fn java(topic: &str, count: usize) -> Option<Vec<Vec<u8>>> {
     command.args(["--max-messages", &count.to_string(), "--property", "print.key=true"]);
     let bytes = output_of(command).await;
     Some(bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect())
+}
+
+/// A topic as Kafka's own tool describes it; `None`, said aloud, where that is not installed.
+async fn described(topic: &str) -> Option<String> {
+    if std::env::var_os("OTTLA_TEST_KAFKA_LIBS").is_none() {
+        println!("skipped: OTTLA_TEST_KAFKA_LIBS names no Kafka jars, so nothing describes topics");
+        return None;
+    }
+    let mut command = Command::new(DESCRIBE_TOPIC);
+    command.arg(topic);
+    Some(String::from_utf8(output_of(command).await).unwrap())
 }
 
 /// Values of many sizes, without line ends.
@@ -273,6 +289,31 @@ async fn start(brokers: &str, topic: &str, create: bool, trace: &str) -> Output 
     let output = run(command, format!("{trace}\n").into_bytes()).await;
     std::fs::remove_file(&file).unwrap();
     output
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_created_as_it_was_asked_for_and_never_altered() {
+    let Some(brokers) = brokers() else { return };
+    let mut config = BifrostConfig::new(brokers.split(','), unique("created"));
+    config.auto_create_topic = true;
+    config.topic_creation.partitions = Some(3);
+    config.topic_creation.configs.insert("retention.mss".into(), "1".into());
+    let error = BifrostExporter::start(&config).await.unwrap_err().to_string();
+    assert!(error.contains("INVALID_CONFIG (code 40)"), "{error}");
+    assert!(error.contains("retention.mss"), "{error}");
+    config.topic_creation.configs.clear();
+    config.topic_creation.configs.insert("retention.ms".into(), "3600000".into());
+    config.topic_creation.replication_factor = Some(100);
+    let error = BifrostExporter::start(&config).await.unwrap_err().to_string();
+    assert!(error.contains("INVALID_REPLICATION_FACTOR (code 38)"), "{error}");
+    config.topic_creation.replication_factor = None;
+    for partitions in [3, 5] {
+        config.topic_creation.partitions = Some(partitions);
+        BifrostExporter::start(&config).await.unwrap();
+        let Some(told) = described(&config.topic).await else { return };
+        assert!(told.contains("PartitionCount: 3"), "{told}");
+        assert!(told.contains("retention.ms=3600000"), "{told}");
+    }
 }
 
 /// The same broker at a port that lets nobody in without more; `None`, said aloud, if there is none.

@@ -276,6 +276,7 @@ async fn what_cannot_start_says_why_in_one_sentence() {
     let output = start_on_stdin(&config, "json_inference", &more, JSON);
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{log}");
-    assert!(log.contains("kafka: failed to connect, and rows will wait: "), "{log}");
+    assert!(log.contains("kafka: failed to connect: cannot connect to 127.0.0.1:"), "{log}");
+    assert!(log.contains("; it is started all the same, as probe says"), "{log}");
     assert!(log.contains("0 rows delivered, 1 not delivered"), "{log}");
 }

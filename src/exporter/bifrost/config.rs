@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::exporter::startup::out_of_range;
+use crate::exporter::{Probe, TopicCreation};
 use crate::producer::{
     Address, Pem, Roots, SaslConfig as ProducerSasl, TlsConfig, topic_name_fault,
 };
@@ -55,6 +57,9 @@ pub struct BifrostConfig {
     pub flush_interval: Duration,
     /// Whether a missing topic is created at start, which needs the right to. Default: false.
     pub auto_create_topic: bool,
+    /// How it is created then. One that is there already is not altered. Default: as the broker
+    /// does.
+    pub topic_creation: TopicCreation,
     /// What becomes of prompts, answers and other message content. Default: it is published.
     /// Bifrost's `disable_content_logging` is [`ContentLogging::Seed`].
     pub content_logging: ContentLogging,
@@ -64,6 +69,8 @@ pub struct BifrostConfig {
     pub request_headers: Vec<String>,
     /// Which plugins' spans are published. Default: all.
     pub plugin_span_filter: Option<PluginSpanFilter>,
+    /// Whether Kafka must answer at start, and have the topic. Default: it must.
+    pub probe: Probe,
 }
 
 impl BifrostConfig {
@@ -83,9 +90,11 @@ impl BifrostConfig {
             batch_size: 100,
             flush_interval: Duration::from_secs(1),
             auto_create_topic: false,
+            topic_creation: TopicCreation::default(),
             content_logging: ContentLogging::Keep,
             request_headers: Vec::new(),
             plugin_span_filter: None,
+            probe: Probe::Require,
         }
     }
 
@@ -109,6 +118,9 @@ impl BifrostConfig {
         }
         if self.flush_interval > FLUSH_INTERVAL_MAX {
             return Err(ConfigError::flush_interval(self.flush_interval.as_millis().to_string()));
+        }
+        if let Some((field, value, max)) = out_of_range(&self.topic_creation) {
+            return Err(ConfigError::OutOfRange { field, value: value.to_string(), min: 1, max });
         }
         self.check_security()
     }
@@ -137,6 +149,9 @@ impl BifrostConfig {
         });
         let (mode, plugins) = filter.unwrap_or_default();
         let mechanism = sasl.map_or("", |sasl| sasl.mechanism.name());
+        let creation = &self.topic_creation;
+        let number = |number: Option<u64>| number.map_or_else(String::new, |it| it.to_string());
+        let configs = creation.configs.iter().map(|(name, value)| format!("{name}={value}"));
         vec![
             ("brokers", self.brokers.join(",")),
             ("topic", self.topic.clone()),
@@ -150,10 +165,14 @@ impl BifrostConfig {
             ("batch_size", self.batch_size.to_string()),
             ("flush_interval_ms", self.flush_interval.as_millis().to_string()),
             ("auto_create_topic", self.auto_create_topic.to_string()),
+            ("topic_partitions", number(creation.partitions.map(u64::from))),
+            ("topic_replication_factor", number(creation.replication_factor.map(u64::from))),
+            ("topic_configs", configs.collect::<Vec<_>>().join(",")),
             ("content_logging", self.content_logging.name().to_owned()),
             ("request_headers", self.request_headers.join(",")),
             ("plugin_span_filter.mode", mode.to_owned()),
             ("plugin_span_filter.plugins", plugins),
+            ("probe", self.probe.name().to_owned()),
         ]
     }
 
@@ -287,6 +306,8 @@ mod tests {
         let config = config();
         assert!(config.check().is_ok());
         assert!(!config.tls_enabled && !config.sasl_enabled && !config.auto_create_topic);
+        assert_eq!(config.topic_creation, TopicCreation::default());
+        assert_eq!(config.probe, Probe::Require);
         assert_eq!(config.content_logging, ContentLogging::Keep);
         assert!(config.ca_cert.is_none() && config.sasl.is_none());
         assert_eq!(config.compression, Codec::None);

@@ -1,17 +1,20 @@
 //! The exporter: from a configuration to traces in Kafka.
 //!
-//! Decides what has to be true before the first trace is taken (the brokers answer, the topic is
-//! there), how the connector's settings become the producer's, and what is said about failures.
+//! Decides how the connector's settings become the producer's, and what is said about failures. What
+//! has to be true before the first trace is taken is `startup`'s to find out.
 
 use super::config::{BifrostConfig, ConfigError};
 use super::encode::{TraceRecord, encode};
 use super::filter::Filter;
 use super::model::Trace;
+use crate::exporter::Probe;
 use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
+use crate::exporter::startup::{Obstacle, Startup};
 use crate::producer::{
-    Admin, AdminError, Delivered, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, Record, SendError,
+    StartError, TlsError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +72,7 @@ pub enum BifrostError {
         /// The topic.
         topic: String,
     },
-    /// The topic cannot be looked at, or not be created.
+    /// The topic cannot be looked at, not be created, or not be written to.
     #[error("kafka plugin: {0}")]
     Topic(#[source] AdminError),
     /// The producer does not start.
@@ -83,10 +86,17 @@ impl BifrostExporter {
     ///
     /// # Errors
     ///
-    /// `BifrostError`; see its variants.
+    /// `BifrostError`; see its variants. `Connect`, `NoTopic` and `Topic` only where the probe is
+    /// required.
     pub async fn start(config: &BifrostConfig) -> Result<Self, BifrostError> {
         let producer_config = config.producer()?;
-        ensure_topic(config, &producer_config).await?;
+        let startup = Startup {
+            who: "kafka plugin: ",
+            probe: config.probe,
+            producer: &producer_config,
+            topics: &config.probe_topics(),
+        };
+        startup.run(BifrostError::from).await?;
         Ok(Self::publishing_to(
             Sink::booking(Producer::start(producer_config)?, Arc::default()),
             config,
@@ -199,6 +209,27 @@ impl BifrostConfig {
         producer.sasl = self.login()?;
         Ok(producer)
     }
+
+    /// Where traces go, and what happens at start if it is not there: what [`BifrostExporter::start`]
+    /// looks at.
+    pub fn probe_topics(&self) -> Vec<ProbeTopic> {
+        let if_missing = match self.auto_create_topic && self.probe != Probe::Off {
+            true => IfMissing::IsCreated(self.topic_creation.clone()),
+            false => IfMissing::Fails,
+        };
+        vec![ProbeTopic { name: self.topic.clone(), if_missing }]
+    }
+}
+
+impl From<Obstacle> for BifrostError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Tls(error) => Self::Tls(error),
+            Obstacle::Connect(error) => Self::Connect(error),
+            Obstacle::Topic(AdminError::Missing { topic }) => Self::NoTopic { topic },
+            Obstacle::Topic(error) => Self::Topic(error),
+        }
+    }
 }
 
 /// The producer's settings for the connector's.
@@ -214,22 +245,4 @@ fn producer_config(config: &BifrostConfig) -> Result<ProducerConfig, crate::prod
     let shortest = producer.linger + producer.request_timeout;
     producer.delivery_timeout = producer.delivery_timeout.max(shortest);
     Ok(producer)
-}
-
-async fn ensure_topic(
-    config: &BifrostConfig,
-    producer: &ProducerConfig,
-) -> Result<(), BifrostError> {
-    let mut admin = Admin::connect(producer).await.map_err(|error| match error {
-        AdminError::Tls(error) => BifrostError::Tls(error),
-        error => BifrostError::Connect(error),
-    })?;
-    let found = admin.partition_count(&config.topic).await.map_err(BifrostError::Topic)?;
-    match found {
-        Some(_) => Ok(()),
-        None if config.auto_create_topic => {
-            admin.create_topic(&config.topic, None, None).await.map_err(BifrostError::Topic)
-        }
-        None => Err(BifrostError::NoTopic { topic: config.topic.clone() }),
-    }
 }

@@ -5,8 +5,8 @@
 
 use super::cut::By;
 use super::schema::Signal;
-use crate::exporter::Probe;
-use crate::producer::ProducerConfig;
+use crate::exporter::{Probe, TopicCreation};
+use crate::producer::{IfMissing, ProbeTopic, ProducerConfig};
 use std::path::PathBuf;
 
 /// Settings of an [`OtlpExporter`](super::OtlpExporter).
@@ -38,8 +38,15 @@ pub struct OtlpConfig {
     pub content_type_header: bool,
     /// What becomes of an item that no record can hold.
     pub oversize: Oversize,
-    /// Whether the exporter starts without an answer from Kafka.
+    /// Whether the exporter starts without an answer from Kafka, or the right to write.
     pub probe: Probe,
+    /// Whether topics that are missing are created at start, which needs the right to: the signals'
+    /// and the dead letters', not those that senders name. Default: false, so that a topic's first
+    /// record creates it if the brokers are set to and the producer allows it.
+    pub create_topics: bool,
+    /// How they are created then. One that is there already is not altered. Default: as the broker
+    /// does.
+    pub topic_creation: TopicCreation,
 }
 
 impl OtlpConfig {
@@ -62,6 +69,47 @@ impl OtlpConfig {
             content_type_header: false,
             oversize: Oversize::default(),
             probe: Probe::Require,
+            create_topics: false,
+            topic_creation: TopicCreation::default(),
+        }
+    }
+
+    /// The topics of signals and dead letters, and what happens at start if one is not there: what
+    /// [`OtlpExporter::start`](super::OtlpExporter::start) looks at.
+    pub fn probe_topics(&self) -> Vec<ProbeTopic> {
+        let of_signals = [&self.topics.traces, &self.topics.metrics, &self.topics.logs];
+        let of_dead_letters = self.oversize.dead_letters.iter().filter_map(|to| match to {
+            DeadLetters::Topic(topic) => Some(topic),
+            DeadLetters::File(_) => None,
+        });
+        let if_missing = match self.create_topics && self.probe != Probe::Off {
+            true => IfMissing::IsCreated(self.topic_creation.clone()),
+            false => self.if_not_created(),
+        };
+        let mut topics = Vec::<ProbeTopic>::new();
+        for name in of_signals.into_iter().chain(of_dead_letters) {
+            if topics.iter().all(|topic| topic.name != *name) {
+                topics.push(ProbeTopic { name: name.clone(), if_missing: if_missing.clone() });
+            }
+        }
+        topics
+    }
+
+    /// The topics that senders may name, as far as they are others. Nothing depends on them at start.
+    pub fn probe_topics_of_senders(&self) -> Vec<ProbeTopic> {
+        let ours = self.probe_topics();
+        let others = self.allowed_topics.iter();
+        let others = others.filter(|name| ours.iter().all(|topic| topic.name != **name));
+        let topic =
+            |name: &String| ProbeTopic { name: name.clone(), if_missing: self.if_not_created() };
+        others.map(topic).collect()
+    }
+
+    /// What happens when a topic is not there that we do not create.
+    const fn if_not_created(&self) -> IfMissing {
+        match self.producer.allow_auto_create_topics {
+            true => IfMissing::BrokerDecides,
+            false => IfMissing::Fails,
         }
     }
 }

@@ -14,11 +14,11 @@ use super::route::{Metadata, Route};
 use super::schema::Signal;
 use super::sending::{Ended, ExportError, Patience, Sending, Taken};
 use super::validate::validate;
-use crate::exporter::Probe;
 use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::{Counts, Ledger};
 use crate::exporter::sink::Sink;
-use crate::producer::{Admin, AdminError, Producer, ProducerMetrics, StartError};
+use crate::exporter::startup::{Obstacle, Startup};
+use crate::producer::{AdminError, Producer, ProducerMetrics, StartError};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use std::borrow::Cow;
@@ -99,6 +99,10 @@ pub enum OtlpError {
     /// No broker answers as one.
     #[error("kafka exporter: failed to connect/authenticate with broker: {0}")]
     Connect(#[source] AdminError),
+    /// A topic is not there and would not be created, or it cannot be looked at, created or written
+    /// to.
+    #[error("kafka exporter: {0}")]
+    Topic(#[source] AdminError),
     /// The file of dead letters cannot be written.
     #[error("kafka exporter: dead-letter-file {path:?}: {cause}")]
     DeadLetterFile {
@@ -110,21 +114,20 @@ pub enum OtlpError {
 }
 
 impl OtlpExporter {
-    /// Asks the brokers who they are, as `probe` says, and starts. Needs a Tokio runtime.
+    /// Looks at the brokers and the topics, as `probe` says, creates the topics that it may, and
+    /// starts. Needs a Tokio runtime.
     ///
     /// # Errors
     ///
-    /// `OtlpError`; see its variants.
+    /// `OtlpError`; see its variants. `Connect` and `Topic` only where the probe is required.
     pub async fn start(config: OtlpConfig) -> Result<Self, OtlpError> {
-        if config.probe != Probe::Off
-            && let Err(error) = Admin::connect(&config.producer).await
-        {
-            let error = OtlpError::Connect(error);
-            match config.probe {
-                Probe::Warn => tracing::warn!("{error}; it is tried again for every record"),
-                _ => return Err(error),
-            }
-        }
+        let startup = Startup {
+            who: "kafka exporter: ",
+            probe: config.probe,
+            producer: &config.producer,
+            topics: &config.probe_topics(),
+        };
+        startup.run(OtlpError::from).await?;
         let mut producer_config = config.producer.clone();
         // Once a request's first record is in, the others wait for their room: half a request
         // cannot be given back.
@@ -303,6 +306,16 @@ impl OtlpExporter {
             }
         };
         tokio::join!(self.sinks.traces.close(timeout), letters);
+    }
+}
+
+impl From<Obstacle> for OtlpError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Tls(error) => Self::Producer(StartError::Tls(error)),
+            Obstacle::Connect(error) => Self::Connect(error),
+            Obstacle::Topic(error) => Self::Topic(error),
+        }
     }
 }
 

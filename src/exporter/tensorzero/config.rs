@@ -2,11 +2,13 @@
 //!
 //! Decides their names, defaults and limits, for programs that build a [`TensorZeroConfig`] and for
 //! TensorZero's TOML alike, and what is said of those that cannot be used. `file` reads the TOML.
-//! `key`, `probe`, `security_protocol` and `tls_ca_file` are ours, beside TensorZero's.
+//! `key`, `probe`, `security_protocol`, `tls_ca_file` and what is said of topics' creation are ours,
+//! beside TensorZero's.
 
 use super::DataType;
-use crate::exporter::Probe;
 use crate::exporter::json::clip;
+use crate::exporter::startup::out_of_range;
+use crate::exporter::{Probe, TopicCreation};
 use crate::producer::{
     ConfigError as ProducerError, Pem, ProducerConfig, Roots, SaslConfig, TlsConfig,
     topic_name_fault,
@@ -52,8 +54,14 @@ pub struct TensorZeroConfig {
     pub tls_ca_file: Option<PathBuf>,
     /// What rows are keyed by. Default: their `id`.
     pub key: KeyField,
-    /// Whether Kafka must answer at start. Default: it must.
+    /// Whether Kafka must answer at start, and let us write. Default: it must.
     pub probe: Probe,
+    /// Whether topics that are missing are created at start, which needs the right to. Default:
+    /// false, so that a topic's first row creates it if the brokers are set to.
+    pub auto_create_topics: bool,
+    /// How they are created then. One that is there already is not altered. Default: as the broker
+    /// does.
+    pub topic_creation: TopicCreation,
 }
 
 /// The field that a row is keyed by. Where it is empty, the first of `id`, `inference_id`,
@@ -214,6 +222,8 @@ impl TensorZeroConfig {
             tls_ca_file: None,
             key: KeyField::Id,
             probe: Probe::Require,
+            auto_create_topics: false,
+            topic_creation: TopicCreation::default(),
         }
     }
 
@@ -231,6 +241,9 @@ impl TensorZeroConfig {
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let sasl = self.sasl.as_ref();
         let set = sasl.map_or("", |_| "(set)");
+        let creation = &self.topic_creation;
+        let number = |number: Option<u64>| number.map_or_else(String::new, |it| it.to_string());
+        let configs = creation.configs.iter().map(|(name, value)| format!("{name}={value}"));
         let ca_file = self.tls_ca_file.as_ref().map(|path| path.display().to_string());
         vec![
             ("async_writes", self.async_writes.to_string()),
@@ -246,7 +259,11 @@ impl TensorZeroConfig {
             ("sasl.username", set.to_owned()),
             ("sasl.password", set.to_owned()),
             ("key", format!("{:?}", self.key)),
-            ("probe", format!("{:?}", self.probe)),
+            ("probe", self.probe.name().to_owned()),
+            ("auto_create_topics", self.auto_create_topics.to_string()),
+            ("topic_partitions", number(creation.partitions.map(u64::from))),
+            ("topic_replication_factor", number(creation.replication_factor.map(u64::from))),
+            ("topic_configs", configs.collect::<Vec<_>>().join(",")),
         ]
     }
 
@@ -261,6 +278,9 @@ impl TensorZeroConfig {
         in_range("batch_size", u64::from(self.batch_size), 1, u64::from(BATCH_SIZE_MAX))?;
         in_range("linger_ms", millis(self.linger), 0, wait_max)?;
         in_range("request_timeout_ms", millis(self.request_timeout), 1, wait_max)?;
+        if let Some((field, value, max)) = out_of_range(&self.topic_creation) {
+            return Err(ConfigError::OutOfRange { field, value, min: 1, max });
+        }
         self.check_security()?;
         let mut producer = ProducerConfig::new(&self.brokers)
             .map_err(|cause| ConfigError::InvalidBroker { cause })?;

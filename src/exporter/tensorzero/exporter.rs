@@ -1,8 +1,7 @@
 //! The exporter: from a configuration to rows in Kafka.
 //!
-//! Decides what has to be true before the first row is taken (the brokers answer, unless that may
-//! wait), how the gateway's settings become the producer's, and what is said about failures. Topics
-//! that are not there are the brokers' to create or refuse.
+//! Decides how the gateway's settings become the producer's, and what is said about failures. What has
+//! to be true before the first row is taken is `startup`'s to find out.
 
 use super::DataType;
 use super::config::{ConfigError, TensorZeroConfig};
@@ -14,8 +13,10 @@ use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::receive::ReceiveError;
 use crate::exporter::sink::{Delivery, Sink};
+use crate::exporter::startup::{Obstacle, Startup};
 use crate::producer::{
-    Admin, AdminError, Delivered, Producer, ProducerConfig, Record, SendError, StartError, TlsError,
+    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, Record, SendError,
+    StartError, TlsError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,20 +75,39 @@ pub enum TensorZeroError {
     /// No broker answers as one.
     #[error("kafka: failed to connect: {0}")]
     Connect(#[source] AdminError),
+    /// A topic cannot be looked at, not be created, or not be written to.
+    #[error("kafka: {0}")]
+    Topic(#[source] AdminError),
     /// The producer does not start.
     #[error("kafka: {0}")]
     Producer(#[from] StartError),
 }
 
 impl TensorZeroExporter {
-    /// Checks the settings, asks the brokers who they are, and starts. Needs a Tokio runtime.
+    /// Checks the settings, the brokers and the topics, creates those that it may, and starts. Needs a
+    /// Tokio runtime.
     ///
     /// # Errors
     ///
-    /// `TensorZeroError`; see its variants. `Connect` only where the probe is required.
+    /// `TensorZeroError`; see its variants. `Connect` and `Topic` only where the probe is required.
     pub async fn start(config: &TensorZeroConfig) -> Result<Self, TensorZeroError> {
         let producer_config = producer_config(config)?;
-        probe(config, &producer_config).await?;
+        let startup = Startup {
+            who: "kafka: ",
+            probe: config.probe,
+            producer: &producer_config,
+            topics: &config.probe_topics(),
+        };
+        let mut is_connected = true;
+        let found = startup.run(|obstacle| {
+            is_connected = matches!(obstacle, Obstacle::Topic(_));
+            TensorZeroError::from(obstacle)
+        });
+        let found = found.await;
+        if config.probe != Probe::Off {
+            meter::on_connected(is_connected);
+        }
+        found?;
         Ok(Self::publishing_to(
             Sink::booking(Producer::start(producer_config)?, Arc::default()),
             config,
@@ -220,23 +240,28 @@ fn producer_config(config: &TensorZeroConfig) -> Result<ProducerConfig, ConfigEr
     Ok(producer)
 }
 
-/// Whether the brokers answer, where that is asked.
-async fn probe(
-    config: &TensorZeroConfig,
-    producer: &ProducerConfig,
-) -> Result<(), TensorZeroError> {
-    if config.probe == Probe::Off {
-        return Ok(());
+impl TensorZeroConfig {
+    /// Where rows go, and what happens at start if a topic is not there: what
+    /// [`TensorZeroExporter::start`] looks at.
+    pub fn probe_topics(&self) -> Vec<ProbeTopic> {
+        let if_missing = match self.auto_create_topics && self.probe != Probe::Off {
+            true => IfMissing::IsCreated(self.topic_creation.clone()),
+            false => IfMissing::BrokerDecides,
+        };
+        let topic = |data_type: DataType| ProbeTopic {
+            name: data_type.topic(&self.topic_prefix),
+            if_missing: if_missing.clone(),
+        };
+        DataType::ALL.map(topic).into()
     }
-    let connected = Admin::connect(producer).await;
-    meter::on_connected(connected.is_ok());
-    match (connected, config.probe) {
-        (Ok(_), _) => Ok(()),
-        (Err(AdminError::Tls(error)), _) => Err(TensorZeroError::Tls(error)),
-        (Err(error), Probe::Warn) => {
-            tracing::warn!("kafka: failed to connect, and rows will wait: {error}");
-            Ok(())
+}
+
+impl From<Obstacle> for TensorZeroError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Tls(error) => Self::Tls(error),
+            Obstacle::Connect(error) => Self::Connect(error),
+            Obstacle::Topic(error) => Self::Topic(error),
         }
-        (Err(error), _) => Err(TensorZeroError::Connect(error)),
     }
 }

@@ -17,14 +17,18 @@ use crate::protocol::shape::{Field, Layout, Shape};
 use crate::protocol::text::{WORDS_MAX, printable};
 use crate::protocol::wire::DecodeError;
 use bytes::Bytes;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse as TheirResponse};
 use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// Versions that ottla speaks.
 pub(crate) const VERSIONS: RangeInclusive<i16> = 2..=7;
+
+/// First version in which partitions and replicas may be left to the broker.
+pub(crate) const DEFAULTS_FROM: i16 = 4;
 
 /// First flexible version.
 pub(crate) const FLEXIBLE_FROM: i16 = 5;
@@ -63,10 +67,12 @@ const CONFIGURATION: &[Field] = &[
 pub(crate) struct NewTopic<'a> {
     /// Its name.
     pub(crate) name: &'a str,
-    /// Its partitions; −1, the broker's default, from version 4 on.
+    /// Its partitions; −1, the broker's default, from [`DEFAULTS_FROM`] on.
     pub(crate) partitions: i32,
-    /// Replicas of each partition; −1, the broker's default, from version 4 on.
+    /// Replicas of each partition; −1, the broker's default, from [`DEFAULTS_FROM`] on.
     pub(crate) replication_factor: i16,
+    /// Its configuration, where that is not the broker's.
+    pub(crate) configs: &'a BTreeMap<String, String>,
 }
 
 /// Asks for topics, or with `validate_only` whether they could be created. The broker waits
@@ -77,11 +83,16 @@ pub(crate) fn request(
     timeout_ms: i32,
     validate_only: bool,
 ) -> Vec<Bytes> {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let config = |(name, value): (&String, &String)| {
+        CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+    };
     let creatable = |topic: &NewTopic<'_>| {
         CreatableTopic::default()
-            .with_name(StrBytes::from_string(topic.name.to_owned()).into())
+            .with_name(text(topic.name).into())
             .with_num_partitions(topic.partitions)
             .with_replication_factor(topic.replication_factor)
+            .with_configs(topic.configs.iter().map(config).collect())
     };
     let request = CreateTopicsRequest::default()
         .with_topics(topics.iter().map(creatable).collect())
@@ -141,9 +152,13 @@ mod tests {
 
     #[test]
     fn requests_are_read_by_an_independent_decoder_in_every_version() {
+        let texts = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let configs = [("cleanup.policy", "compact,delete"), ("retention.ms", "-1")].map(texts);
+        let configs = &BTreeMap::from(configs);
+        let none = &BTreeMap::new();
         let topics = [
-            NewTopic { name: "traces", partitions: 12, replication_factor: 3 },
-            NewTopic { name: "métriques", partitions: -1, replication_factor: -1 },
+            NewTopic { name: "traces", partitions: 12, replication_factor: 3, configs },
+            NewTopic { name: "métriques", partitions: -1, replication_factor: -1, configs: none },
         ];
         for version in VERSIONS {
             let header = oracle::header(ApiKey::CreateTopics, version);
@@ -155,7 +170,11 @@ mod tests {
                 assert_eq!(theirs.name.as_str(), ours.name);
                 assert_eq!(theirs.num_partitions, ours.partitions);
                 assert_eq!(theirs.replication_factor, ours.replication_factor);
-                assert!(theirs.assignments.is_empty() && theirs.configs.is_empty());
+                assert!(theirs.assignments.is_empty());
+                let configs = theirs.configs.iter();
+                let configs = configs.map(|config| (&*config.name, config.value.as_deref()));
+                let given = ours.configs.iter().map(|(name, value)| (&**name, Some(&**value)));
+                assert!(configs.eq(given));
             }
         }
     }

@@ -8,6 +8,9 @@
 //! What a switch turns off is not read: `ca_cert` without `tls_enabled` and `sasl` without
 //! `sasl_enabled` may name variables that are not set.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -17,6 +20,9 @@ use super::{
     BifrostConfig, ConfigError, ContentLogging, FLUSH_INTERVAL_MAX, FilterMode, PluginSpanFilter,
     SaslConfig, SaslMechanism, Secret,
 };
+use crate::exporter::Probe;
+use crate::exporter::bifrost::json::clip;
+use crate::exporter::startup::{PARTITIONS_MAX, REPLICAS_MAX};
 use crate::protocol::Codec;
 
 const FIELDS: &[&str] = &[
@@ -30,10 +36,14 @@ const FIELDS: &[&str] = &[
     "batch_size",
     "flush_interval_ms",
     "auto_create_topic",
+    "topic_partitions",
+    "topic_replication_factor",
+    "topic_configs",
     "disable_content_logging",
     "content_logging",
     "request_headers",
     "plugin_span_filter",
+    "probe",
 ];
 const SASL_FIELDS: &[&str] = &["mechanism", "username", "password"];
 const FILTER_FIELDS: &[&str] = &["mode", "plugins"];
@@ -148,10 +158,20 @@ impl<'a> File<'a> {
                 "batch_size" => config.batch_size = self.batch_size(value)?,
                 "flush_interval_ms" => config.flush_interval = self.flush_interval(value)?,
                 "auto_create_topic" => config.auto_create_topic = json.boolean(field, value)?,
+                "topic_partitions" => {
+                    config.topic_creation.partitions =
+                        Some(self.count("topic_partitions", value, PARTITIONS_MAX)?);
+                }
+                "topic_replication_factor" => {
+                    config.topic_creation.replication_factor =
+                        Some(self.count("topic_replication_factor", value, REPLICAS_MAX)?);
+                }
+                "topic_configs" => config.topic_creation.configs = self.topic_configs(value)?,
                 "disable_content_logging" => content_disabled = Some(json.boolean(field, value)?),
                 "content_logging" => content = Some(self.content(value)?),
                 "request_headers" => config.request_headers = json.strings(field, value)?,
                 "plugin_span_filter" => config.plugin_span_filter = Some(self.filter(value)?),
+                "probe" => config.probe = self.probe(value)?,
                 _ => return Err(ConfigError::unknown_field("", field, FIELDS)),
             }
         }
@@ -285,6 +305,33 @@ impl<'a> File<'a> {
         let found = ContentLogging::ALL.into_iter().find(|content| content.name() == value);
         let choices = "keep, seed, strict or hash";
         found.ok_or(ConfigError::UnknownChoice { field: "content_logging", value, choices })
+    }
+
+    fn probe(&self, raw: &'a RawValue) -> Result<Probe, ConfigError> {
+        let value = self.json.string("probe", raw)?;
+        let found = Probe::ALL.into_iter().find(|probe| probe.name() == value);
+        let choices = "require, warn or off";
+        found.ok_or(ConfigError::UnknownChoice { field: "probe", value, choices })
+    }
+
+    fn topic_configs(&self, raw: &'a RawValue) -> Result<BTreeMap<String, String>, ConfigError> {
+        let configs = self.json.object("topic_configs", raw)?.into_iter();
+        let read = |(name, value): (Cow<'a, str>, &'a RawValue)| {
+            let text = self.json.string(&format!("topic_configs.{}", clip(&name)), value)?;
+            Ok((name.into_owned(), text))
+        };
+        configs.map(read).collect()
+    }
+
+    fn count<T: FromStr>(
+        &self,
+        field: &'static str,
+        raw: &'a RawValue,
+        max: u64,
+    ) -> Result<T, ConfigError> {
+        let value = self.json.number(field, raw)?;
+        let refuse = |_| ConfigError::OutOfRange { field, value: value.to_owned(), min: 1, max };
+        value.parse().map_err(refuse)
     }
 
     fn batch_size(&self, raw: &'a RawValue) -> Result<usize, ConfigError> {

@@ -21,7 +21,7 @@ mod tests;
 
 use super::config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize};
 use super::schema::Signal;
-use crate::exporter::Probe;
+use crate::exporter::{Probe, TopicCreation};
 use crate::producer::{Properties, PropertyError, PropertyNote};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,12 +174,13 @@ impl OtlpOptions {
             self.list("headers-from-metadata").map(|name| name.to_ascii_lowercase()).collect();
         config.content_type_header = self.switch("content-type-header")?;
         config.oversize = self.oversize()?;
-        config.probe = match &*self.word("probe") {
-            "require" => Probe::Require,
-            "warn" => Probe::Warn,
-            "off" => Probe::Off,
-            _ => return Err(self.invalid("probe", "write require, warn or off")),
-        };
+        let probe = self.word("probe");
+        config.probe = Probe::ALL
+            .into_iter()
+            .find(|known| known.name() == probe)
+            .ok_or_else(|| self.invalid("probe", "write require, warn or off"))?;
+        config.create_topics = self.switch("create-topics")?;
+        config.topic_creation = self.topic_creation()?;
         Ok((config, notes))
     }
 
@@ -304,6 +305,42 @@ impl OtlpOptions {
             }
         }
         Ok(())
+    }
+
+    fn topic_creation(&self) -> Result<TopicCreation, OptionError> {
+        const REPLICAS: &str = "topic-replication-factor";
+        let replicas = self.number(REPLICAS, TopicCreation::REPLICATION_FACTOR_MAX.into())?;
+        Ok(TopicCreation {
+            partitions: self.number("topic-partitions", TopicCreation::PARTITIONS_MAX)?,
+            replication_factor: replicas.and_then(|number| number.try_into().ok()),
+            configs: self.topic_configs()?,
+        })
+    }
+
+    fn number(&self, name: &'static str, max: u32) -> Result<Option<u32>, OptionError> {
+        let Some(text) = self.some(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        let fault = || self.invalid(name, &format!("write a whole number from 1 to {max}"));
+        number.map(Some).ok_or_else(fault)
+    }
+
+    /// Unlike other pairs these may hold commas, as `cleanup.policy=compact,delete`: what has no `=`
+    /// belongs to the value before it.
+    fn topic_configs(&self) -> Result<BTreeMap<String, String>, OptionError> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for part in self.list("topic-configs") {
+            match (part.split_once('='), pairs.last_mut()) {
+                (Some((name, value)), _) if !name.trim().is_empty() => {
+                    pairs.push((name.trim().to_owned(), value.trim().to_owned()));
+                }
+                (None, Some((_, value))) => *value = format!("{value},{part}"),
+                _ => {
+                    let fault = "write name=value, separated by commas";
+                    return Err(self.invalid("topic-configs", fault));
+                }
+            }
+        }
+        Ok(pairs.into_iter().collect())
     }
 
     /// A signal's topic unless one was given; none, if there is no such preset.

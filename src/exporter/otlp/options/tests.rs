@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exporter::otlp::PerSignal;
-use crate::producer::{Acks, ProducerConfig};
+use crate::producer::{Acks, IfMissing, ProducerConfig};
 use crate::protocol::Codec;
 
 fn given(pairs: &[(&str, &str)]) -> OtlpOptions {
@@ -286,4 +286,43 @@ fn one_setting_by_two_names_has_one_value() {
     );
     let both = error(&[("request-timeout", "20s"), ("request-timeout-ms", "10000")]);
     assert!(both.contains("they name one setting"), "{both}");
+}
+
+#[test]
+fn topics_are_created_as_they_are_asked_for() {
+    let read = |options: &[(&str, &str)]| given(options).into_config(&|_| None).unwrap().0;
+    assert!(!read(&[]).create_topics);
+    assert_eq!(read(&[]).topic_creation, TopicCreation::default());
+    let config = read(&[
+        ("create-topics", "true"),
+        ("topic-partitions", "12"),
+        ("topic-replication-factor", "3"),
+        ("topic-configs", "cleanup.policy = compact, delete,retention.ms=1000"),
+        ("allowed-topics", "otlp_logs,theirs"),
+        ("topic-from-header", "topic"),
+        ("dead-letter-topic", "letters"),
+        ("metrics-topic", "otlp_logs"),
+    ]);
+    let told = "12 partitions, 3 replicas, cleanup.policy=compact,delete, retention.ms=1000";
+    assert_eq!(config.topic_creation.to_string(), told);
+    let topics = config.probe_topics();
+    assert!(topics.iter().all(|topic| matches!(topic.if_missing, IfMissing::IsCreated(_))));
+    let names: Vec<_> = topics.iter().map(|topic| &*topic.name).collect();
+    assert_eq!(names, ["otlp_traces", "otlp_logs", "letters"]);
+    let [theirs] = &config.probe_topics_of_senders()[..] else { panic!("one is not ours") };
+    assert_eq!((&*theirs.name, &theirs.if_missing), ("theirs", &IfMissing::BrokerDecides));
+    let config = read(&[("create-topics", "true"), ("probe", "off")]);
+    assert_eq!(config.probe_topics()[0].if_missing, IfMissing::BrokerDecides);
+    let config = read(&[("custom-config", "allow.auto.create.topics=false")]);
+    assert_eq!(config.probe_topics()[0].if_missing, IfMissing::Fails);
+
+    for (option, value, fault) in [
+        ("topic-partitions", "0", "\"0\": write a whole number from 1 to 2147483647"),
+        ("topic-replication-factor", "many", "\"many\": write a whole number from 1 to 32767"),
+        ("topic-configs", "compact", "\"compact\": write name=value, separated by commas"),
+        ("topic-configs", "=compact", "\"=compact\": write name=value, separated by commas"),
+    ] {
+        let told = error(&[(option, value)]);
+        assert_eq!(told, format!("--kafka-exporter-{option} {fault}"));
+    }
 }

@@ -5,11 +5,12 @@
 //! [`TensorZeroConfig::check`].
 
 use super::{ConfigError, KeyField, SaslConfig, SecurityProtocol, TensorZeroConfig};
-use crate::exporter::Probe;
 use crate::exporter::json::position;
+use crate::exporter::{Probe, TopicCreation};
 use crate::protocol::Codec;
 use crate::sasl::{SaslMechanism, Secret};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,12 @@ struct Kafka {
     probe: Probe,
     security_protocol: Option<String>,
     tls_ca_file: Option<PathBuf>,
+    #[serde(default)]
+    auto_create_topics: bool,
+    topic_partitions: Option<u32>,
+    topic_replication_factor: Option<u16>,
+    #[serde(default)]
+    topic_configs: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +146,12 @@ impl Kafka {
         config.tls_ca_file = self.tls_ca_file;
         config.key = self.key;
         config.probe = self.probe;
+        config.auto_create_topics = self.auto_create_topics;
+        config.topic_creation = TopicCreation {
+            partitions: self.topic_partitions,
+            replication_factor: self.topic_replication_factor,
+            configs: self.topic_configs,
+        };
         Ok(config)
     }
 }
@@ -278,7 +291,9 @@ password = "your-password"
     fn ours_are_read_beside_theirs() {
         let text = format!(
             "[gateway]\nbind_address = \"0.0.0.0:3000\"\n[models.m]\nrouting = []\n{MINIMAL}\
-             key = \"episode_id\"\nprobe = \"warn\"\nsecurity_protocol = \"sasl-plaintext\"\n\
+             key = \"episode_id\"\nprobe = \"warn\"\nauto_create_topics = true\n\
+             topic_partitions = 12\ntopic_replication_factor = 3\n\
+             topic_configs = {{ \"retention.ms\" = \"1000\" }}\nsecurity_protocol = \"sasl-plaintext\"\n\
              [gateway.observability.kafka.sasl]\nmechanism = \"scram_sha_256\"\n\
              username = \"u\"\npassword = \"env.PASSWORD\"\n"
         )
@@ -287,6 +302,9 @@ password = "your-password"
         assert_eq!(config.brokers, ["a:1", "b:2"]);
         assert_eq!((config.key, config.probe), (KeyField::EpisodeId, Probe::Warn));
         assert_eq!(config.security_protocol, SecurityProtocol::SaslPlaintext);
+        assert!(config.auto_create_topics);
+        let told = "12 partitions, 3 replicas, retention.ms=1000";
+        assert_eq!(config.topic_creation.to_string(), told);
         assert_eq!(config.sasl.unwrap().mechanism, SaslMechanism::ScramSha256);
     }
 
@@ -311,7 +329,8 @@ password = "your-password"
             refused("linger = 5"),
             "line 5 column 1: unknown field `linger`, expected one of `enabled`, `brokers`, \
              `topic_prefix`, `compression_type`, `batch_size`, `linger_ms`, `request_timeout_ms`, \
-             `sasl`, `key`, `probe`, `security_protocol`, `tls_ca_file`"
+             `sasl`, `key`, `probe`, `security_protocol`, `tls_ca_file`, `auto_create_topics`, \
+             `topic_partitions`, `topic_replication_factor`, `topic_configs`"
         );
         assert_eq!(
             refused("[gateway.observability.kafka.sasl]\nuser = \"u\""),
@@ -333,6 +352,18 @@ password = "your-password"
             ("batch_size = 9999999999", "kafka.batch_size: 9999999999 is out of range"),
             ("linger_ms = 3600001", "kafka.linger_ms: 3600001 is out of range"),
             ("request_timeout_ms = 0", "kafka.request_timeout_ms: 0 is out of range"),
+            (
+                "topic_partitions = 0",
+                "kafka.topic_partitions: 0 is out of range; use a whole number",
+            ),
+            (
+                "topic_replication_factor = 40000",
+                "kafka.topic_replication_factor: 40000 is out of range; use a whole number from 1 to 32767",
+            ),
+            (
+                "topic_configs = { a = 1 }",
+                "line 5 column 23: invalid type: integer `1`, expected a",
+            ),
             ("linger_ms = -1", "line 5 column 13: invalid value: integer `-1`, expected u64"),
             ("compression_type = \"br\"", "kafka.compression_type: \"br\" is unknown; use none,"),
             ("security_protocol = \"TLS\"", "kafka.security_protocol: \"TLS\" is unknown; use"),

@@ -5,6 +5,7 @@
 
 use super::tests::{FULL, MINIMAL, environment, with};
 use super::{FIELDS, FILTER_FIELDS, FLUSH_INTERVAL_MAX, KafkaEntry, SASL_FIELDS, SECRET_FIELDS};
+use super::{PARTITIONS_MAX, REPLICAS_MAX};
 use crate::exporter::bifrost::config::{BATCH_SIZE_MAX, BifrostConfig};
 
 fn schema() -> serde_json::Value {
@@ -38,6 +39,9 @@ fn the_schema_has_the_fields_that_are_read_and_their_defaults() {
     assert_eq!(*default("batch_size"), config.batch_size);
     assert_eq!(*default("flush_interval_ms"), 1000 * config.flush_interval.as_secs());
     assert_eq!(*default("auto_create_topic"), config.auto_create_topic);
+    assert_eq!(*default("probe"), config.probe.name());
+    assert_eq!(properties["topic_partitions"]["maximum"], PARTITIONS_MAX);
+    assert_eq!(properties["topic_replication_factor"]["maximum"], REPLICAS_MAX);
     assert_eq!(*default("content_logging"), config.content_logging.name());
     assert_eq!(properties["batch_size"]["maximum"], BATCH_SIZE_MAX);
     let longest = 1000 * FLUSH_INTERVAL_MAX.as_secs();
@@ -86,6 +90,15 @@ fn the_schema_accepts_what_is_read_and_refuses_what_is_refused() {
         (r#""plugin_span_filter":{"mode":"exclude","plugins":["a"]}"#, true),
         (r#""plugin_span_filter":{"plugins":["a"]}"#, false),
         (r#""plugin_span_filter":{"mode":"only"}"#, false),
+        (r#""topic_partitions":12,"topic_replication_factor":3"#, true),
+        (r#""topic_partitions":0"#, false),
+        (r#""topic_partitions":2147483648"#, false),
+        (r#""topic_replication_factor":32768"#, false),
+        (r#""topic_configs":{"retention.ms":"1","cleanup.policy":null}"#, true),
+        (r#""topic_configs":{"retention.ms":1}"#, false),
+        (r#""topic_configs":["retention.ms=1"]"#, false),
+        (r#""probe":"warn""#, true),
+        (r#""probe":"none""#, false),
         (r#""request_headers":["x-*"]"#, true),
         (r#""request_headers":"x-*""#, false),
         (r#""content_logging":"strict""#, true),

@@ -140,6 +140,13 @@ fn every_field_has_its_effect() {
     let filter = config.plugin_span_filter.unwrap();
     assert_eq!(filter.mode, FilterMode::Exclude);
     assert_eq!(filter.plugins, ["logging", "kafka"]);
+    let created = enabled(&with(
+        r#""topic_partitions":12,"topic_replication_factor":3,"probe":"off",
+               "topic_configs":{"retention.ms":"1000","cleanup.policy":"compact,delete"}"#,
+    ));
+    let told = "12 partitions, 3 replicas, cleanup.policy=compact,delete, retention.ms=1000";
+    assert_eq!(created.topic_creation.to_string(), told);
+    assert_eq!(created.probe, Probe::Off);
     let include = enabled(&with(r#""plugin_span_filter":{"mode":"include"}"#));
     assert_eq!(include.plugin_span_filter.unwrap().mode, FilterMode::Include);
 }
@@ -320,6 +327,27 @@ fn values_that_cannot_work_are_named_with_a_remedy() {
             r#"{"plugins":[{"name":"kafka"},{"name":"otel"},{"name":"kafka"}]}"#.to_owned(),
             "plugins[0] and plugins[2] are both named \"kafka\"; keep the one that is meant",
         ),
+    ] {
+        assert_eq!(refused(&text), error);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_start_is_named_with_a_remedy() {
+    for (text, error) in [
+        (
+            with(r#""topic_partitions":0"#),
+            "topic_partitions: 0 is out of range; use a whole number from 1 to 2147483647",
+        ),
+        (
+            with(r#""topic_replication_factor":-1"#),
+            "topic_replication_factor: -1 is out of range; use a whole number from 1 to 32767",
+        ),
+        (
+            with(r#""topic_configs":{"retention.ms":1000}"#),
+            "topic_configs.retention.ms: expected a string and found a number at line 3 column 33",
+        ),
+        (with(r#""probe":"no""#), "probe: \"no\" is unknown; use require, warn or off"),
     ] {
         assert_eq!(refused(&text), error);
     }
