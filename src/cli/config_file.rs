@@ -18,8 +18,10 @@
 
 use super::Exit;
 use crate::exporter::bifrost::{BifrostConfig, KafkaEntry};
-use crate::exporter::otlp::{Origin, OtlpOptions};
+use crate::exporter::otlp::OtlpOptions;
+use crate::exporter::otlp::options::FlagText;
 use crate::exporter::tensorzero::TensorZeroConfig;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -98,11 +100,11 @@ impl ConfigFile {
         let mut file = Self::default();
         for (name, value) in table {
             match value {
-                Value::Table(table) if name == "kafka_exporter" => {
-                    file.otlp = Some(options(table)?);
+                table @ Value::Table(_) if name == "kafka_exporter" => {
+                    file.otlp = Some(read(&name, table)?);
                 }
                 value if OF_SERVICE.contains(&&*name) => {
-                    let text = scalar(&name, &value)?;
+                    let FlagText(text) = read(&name, value)?;
                     file.service.insert(name, text);
                 }
                 _ => {
@@ -145,38 +147,9 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
     format!("not TOML: line {line}: {}", error.message())
 }
 
-fn options(table: Table) -> Result<OtlpOptions, String> {
-    let mut options = OtlpOptions::new();
-    for (name, value) in table {
-        match value {
-            Value::Table(properties) if name == "properties" => {
-                for (name, value) in properties {
-                    let path = format!("kafka_exporter.properties.{name:?}");
-                    options.set_property(&name, &scalar(&path, &value)?, Origin::File);
-                }
-            }
-            value => {
-                let text = scalar(&format!("kafka_exporter.{name}"), &value)?;
-                let set = options.set(&name, &text, Origin::File);
-                set.map_err(|error| format!("kafka_exporter: {error}"))?;
-            }
-        }
-    }
-    Ok(options)
-}
-
-/// A value as a flag would have it; lists are separated by commas there.
-fn scalar(path: &str, value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Integer(number) => Ok(number.to_string()),
-        Value::Boolean(flag) => Ok(flag.to_string()),
-        Value::Array(values) => {
-            let texts: Result<Vec<_>, _> = values.iter().map(|value| scalar(path, value)).collect();
-            Ok(texts?.join(","))
-        }
-        _ => Err(format!("{path}: write a text, a number, true, false, or a list of those")),
-    }
+/// A value of this name, as it is to be.
+fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
+    value.try_into().map_err(|error: toml::de::Error| format!("{name}: {}", error.message()))
 }
 
 #[cfg(test)]
@@ -217,7 +190,7 @@ mod tests {
             error("otlp = 1").starts_with("otlp: not known: use exporter, otlp_grpc_endpoint,")
         );
         assert!(
-            error("[kafka_exporter]\nlinger_ms = 1.5").contains("kafka_exporter.linger_ms: write")
+            error("[kafka_exporter]\nlinger_ms = 1.5").contains("kafka_exporter: linger_ms: write")
         );
         assert!(error("a = ").contains("line 1"));
     }

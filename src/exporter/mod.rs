@@ -18,7 +18,7 @@
 //! | | waits for | is told | when the buffer is full |
 //! |---|---|---|---|
 //! | `export` | nothing | nothing | the newest is dropped, or the oldest |
-//! | `accept` | room | that it was accepted; its end later | [`WhenFull`](crate::producer::WhenFull) |
+//! | `accept` | room | that it was accepted; its end later | [`WhenFull`] |
 //! | `export_and_wait` | room, then Kafka | how it ended | the same |
 //!
 //! What `export` cannot send is counted and logged like everything else that fails, and is never the
@@ -27,7 +27,7 @@
 mod json;
 
 mod startup;
-pub use crate::producer::TopicCreation;
+pub use crate::producer::{TopicCreation, WhenFull};
 
 pub mod receive;
 pub use receive::ReceiveError;

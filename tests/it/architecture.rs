@@ -66,6 +66,7 @@ const IMPURE: &[&str] = &[
     "exporter/complaints.rs",
     "exporter/sink.rs",
     "exporter/bifrost/exporter.rs",
+    "exporter/bifrost/meter.rs",
     "exporter/otlp/exporter.rs",
     "exporter/otlp/sending.rs",
     "exporter/otlp/dead_letters.rs",

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::exporter::startup::out_of_range;
-use crate::exporter::{Probe, TopicCreation};
+use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::producer::{
     Address, Pem, Roots, SaslConfig as ProducerSasl, TlsConfig, topic_name_fault,
 };
@@ -71,6 +71,9 @@ pub struct BifrostConfig {
     pub plugin_span_filter: Option<PluginSpanFilter>,
     /// Whether Kafka must answer at start, and have the topic. Default: it must.
     pub probe: Probe,
+    /// What becomes of a trace that finds the buffer full. Default: it waits for room, where its
+    /// sender can.
+    pub when_full: WhenFull,
 }
 
 impl BifrostConfig {
@@ -95,6 +98,7 @@ impl BifrostConfig {
             request_headers: Vec::new(),
             plugin_span_filter: None,
             probe: Probe::Require,
+            when_full: WhenFull::Block,
         }
     }
 
@@ -173,6 +177,7 @@ impl BifrostConfig {
             ("plugin_span_filter.mode", mode.to_owned()),
             ("plugin_span_filter.plugins", plugins),
             ("probe", self.probe.name().to_owned()),
+            ("when_full", self.when_full.name().to_owned()),
         ]
     }
 

@@ -6,6 +6,7 @@
 use super::config::{BifrostConfig, ConfigError};
 use super::encode::{TraceRecord, encode};
 use super::filter::Filter;
+use super::meter::Meter;
 use super::model::Trace;
 use crate::exporter::Probe;
 use crate::exporter::complaints::Complaints;
@@ -50,6 +51,7 @@ pub struct BifrostExporter {
     topic: String,
     filter: Filter,
     sink: Sink,
+    meter: Meter,
     complaints: Arc<Complaints>,
 }
 
@@ -120,6 +122,7 @@ impl BifrostExporter {
             topic: config.topic.clone(),
             filter: Filter::new(config),
             sink,
+            meter: Meter::new(&config.topic),
             complaints: Arc::new(Complaints::new("kafka plugin")),
         }
     }
@@ -153,7 +156,7 @@ impl BifrostExporter {
         self.accept(trace).await?.await
     }
 
-    /// What is sent of a trace, and what is said if that fails.
+    /// What is sent of a trace, what is counted of its end, and said if it fails.
     fn record(
         &self,
         mut trace: Trace<'_>,
@@ -161,7 +164,9 @@ impl BifrostExporter {
         self.filter.apply(&mut trace);
         let record = encode(&trace);
         let (trace_id, complaints) = (trace.trace_id.into_owned(), Arc::clone(&self.complaints));
+        let count = self.meter.record(record.value.len());
         let tell = move |result: &Result<_, SendError>| {
+            count(result);
             if let Err(error) = result {
                 complaints
                     .tell(|| format!("failed to write trace {}: {error}", trace_id.escape_debug()));
@@ -240,6 +245,7 @@ fn producer_config(config: &BifrostConfig) -> Result<ProducerConfig, crate::prod
     producer.linger = config.flush_interval;
     producer.record_size_max = TRACE_SIZE_MAX;
     producer.buffer_memory = BUFFER_SIZE;
+    producer.when_full = config.when_full;
     producer.max_block = MAX_BLOCK;
     producer.allow_auto_create_topics = false;
     let shortest = producer.linger + producer.request_timeout;

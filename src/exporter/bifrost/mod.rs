@@ -4,7 +4,7 @@
 //! The life of a trace: [`receive`] cuts a body into traces, which [`model`] reads without losing
 //! what it does not know; [`filter`] takes out content, headers and plugin spans that must not be
 //! published; [`encode()`] makes the record; [`BifrostExporter`] sends it. [`config`] reads Bifrost's
-//! own `config.json`. All but the exporter is pure.
+//! own `config.json`. All but the exporter and its meter is pure.
 //!
 //! ```
 //! use ottla::exporter::bifrost::{BifrostConfig, Filter, encode, traces};
@@ -40,6 +40,8 @@ pub use filter::Filter;
 
 pub mod encode;
 pub use encode::{TraceRecord, encode};
+
+mod meter;
 
 mod exporter;
 pub use exporter::{BifrostError, BifrostExporter, TRACE_SIZE_MAX};

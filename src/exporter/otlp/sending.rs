@@ -13,7 +13,7 @@ use super::json;
 use super::route::Route;
 use super::schema::Signal;
 use crate::exporter::sink::Delivery;
-use crate::producer::{Record, SendError};
+use crate::producer::{Record, SendError, WhenFull};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -223,7 +223,12 @@ impl Sending<'_> {
             return Err(error);
         }
         let items = u64::from(items);
+        let waits = self.exporter.config.producer.when_full == WhenFull::Block;
         match error {
+            // Whoever chose to lose records rather than to wait shall not have some of them twice.
+            ExportError::Full if !waits => {
+                self.drop_items(items, || "the queue is full".to_owned())
+            }
             ExportError::Full | ExportError::Closed => {
                 self.taken.stopped = Some(error);
                 self.taken.left += items;

@@ -2,13 +2,13 @@
 //!
 //! Decides their names, defaults and limits, for programs that build a [`TensorZeroConfig`] and for
 //! TensorZero's TOML alike, and what is said of those that cannot be used. `file` reads the TOML.
-//! `key`, `probe`, `security_protocol`, `tls_ca_file` and what is said of topics' creation are ours,
+//! `key`, `probe`, `when_full`, `security_protocol`, `tls_ca_file` and what is said of topics' creation are ours,
 //! beside TensorZero's.
 
 use super::DataType;
 use crate::exporter::json::clip;
 use crate::exporter::startup::out_of_range;
-use crate::exporter::{Probe, TopicCreation};
+use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::producer::{
     ConfigError as ProducerError, Pem, ProducerConfig, Roots, SaslConfig, TlsConfig,
     topic_name_fault,
@@ -56,6 +56,9 @@ pub struct TensorZeroConfig {
     pub key: KeyField,
     /// Whether Kafka must answer at start, and let us write. Default: it must.
     pub probe: Probe,
+    /// What becomes of a row that finds the buffer full. Default: it waits for room, where its sender
+    /// can.
+    pub when_full: WhenFull,
     /// Whether topics that are missing are created at start, which needs the right to. Default:
     /// false, so that a topic's first row creates it if the brokers are set to.
     pub auto_create_topics: bool,
@@ -222,6 +225,7 @@ impl TensorZeroConfig {
             tls_ca_file: None,
             key: KeyField::Id,
             probe: Probe::Require,
+            when_full: WhenFull::Block,
             auto_create_topics: false,
             topic_creation: TopicCreation::default(),
         }
@@ -260,6 +264,7 @@ impl TensorZeroConfig {
             ("sasl.password", set.to_owned()),
             ("key", format!("{:?}", self.key)),
             ("probe", self.probe.name().to_owned()),
+            ("when_full", self.when_full.name().to_owned()),
             ("auto_create_topics", self.auto_create_topics.to_string()),
             ("topic_partitions", number(creation.partitions.map(u64::from))),
             ("topic_replication_factor", number(creation.replication_factor.map(u64::from))),
@@ -288,6 +293,7 @@ impl TensorZeroConfig {
         producer.batch_records_max = self.batch_size;
         producer.linger = self.linger;
         producer.request_timeout = self.request_timeout;
+        producer.when_full = self.when_full;
         producer.tls = self.security_protocol.encrypts().then(|| self.tls());
         producer.sasl.clone_from(&self.sasl);
         Ok(producer)

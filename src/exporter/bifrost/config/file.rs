@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::value::RawValue;
 
 use super::typed::{Fields, Typed, is_object};
@@ -20,9 +21,9 @@ use super::{
     BifrostConfig, ConfigError, ContentLogging, FLUSH_INTERVAL_MAX, FilterMode, PluginSpanFilter,
     SaslConfig, SaslMechanism, Secret,
 };
-use crate::exporter::Probe;
 use crate::exporter::bifrost::json::clip;
 use crate::exporter::startup::{PARTITIONS_MAX, REPLICAS_MAX};
+use crate::exporter::{Probe, WhenFull};
 use crate::protocol::Codec;
 
 const FIELDS: &[&str] = &[
@@ -44,6 +45,7 @@ const FIELDS: &[&str] = &[
     "request_headers",
     "plugin_span_filter",
     "probe",
+    "when_full",
 ];
 const SASL_FIELDS: &[&str] = &["mechanism", "username", "password"];
 const FILTER_FIELDS: &[&str] = &["mode", "plugins"];
@@ -106,6 +108,30 @@ impl KafkaEntry {
         };
         let fields = file.json.object("config", config)?;
         Ok(fields.into_iter().map(|(name, _)| name.to_string()).collect())
+    }
+}
+
+impl BifrostConfig {
+    /// Reads the `config` of the entry alone, an object of JSON, with secrets as
+    /// [`KafkaEntry::from_json`] has them.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ConfigError`].
+    pub fn from_json(
+        config: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let file = File { json: Typed::new(config), lookup };
+        file.settings(file.json.object("config", file.json.whole()?)?)
+    }
+}
+
+/// As the entry's `config`, in any format that has objects, with secrets from the environment.
+impl<'de> Deserialize<'de> for BifrostConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let config = serde_json::Value::deserialize(deserializer)?.to_string();
+        Self::from_json(&config, &|name| std::env::var(name).ok()).map_err(D::Error::custom)
     }
 }
 
@@ -172,6 +198,7 @@ impl<'a> File<'a> {
                 "request_headers" => config.request_headers = json.strings(field, value)?,
                 "plugin_span_filter" => config.plugin_span_filter = Some(self.filter(value)?),
                 "probe" => config.probe = self.probe(value)?,
+                "when_full" => config.when_full = self.when_full(value)?,
                 _ => return Err(ConfigError::unknown_field("", field, FIELDS)),
             }
         }
@@ -312,6 +339,13 @@ impl<'a> File<'a> {
         let found = Probe::ALL.into_iter().find(|probe| probe.name() == value);
         let choices = "require, warn or off";
         found.ok_or(ConfigError::UnknownChoice { field: "probe", value, choices })
+    }
+
+    fn when_full(&self, raw: &'a RawValue) -> Result<WhenFull, ConfigError> {
+        let value = self.json.string("when_full", raw)?;
+        let found = WhenFull::ALL.into_iter().find(|when_full| when_full.name() == value);
+        let choices = "block, drop_newest or drop_oldest";
+        found.ok_or(ConfigError::UnknownChoice { field: "when_full", value, choices })
     }
 
     fn topic_configs(&self, raw: &'a RawValue) -> Result<BTreeMap<String, String>, ConfigError> {

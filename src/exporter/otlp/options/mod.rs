@@ -13,6 +13,9 @@
 mod effective;
 pub use effective::Effective;
 
+mod file;
+pub(crate) use file::FlagText;
+
 mod table;
 pub use table::{OPTIONS, OptionRow};
 
@@ -21,7 +24,7 @@ mod tests;
 
 use super::config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize};
 use super::schema::Signal;
-use crate::exporter::{Probe, TopicCreation};
+use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::producer::{Properties, PropertyError, PropertyNote};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -179,6 +182,11 @@ impl OtlpOptions {
             .into_iter()
             .find(|known| known.name() == probe)
             .ok_or_else(|| self.invalid("probe", "write require, warn or off"))?;
+        let when_full = self.word("when-full").replace('-', "_");
+        config.producer.when_full = WhenFull::ALL
+            .into_iter()
+            .find(|known| known.name() == when_full)
+            .ok_or_else(|| self.invalid("when-full", "write block, drop-newest or drop-oldest"))?;
         config.create_topics = self.switch("create-topics")?;
         config.topic_creation = self.topic_creation()?;
         Ok((config, notes))

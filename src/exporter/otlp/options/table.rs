@@ -200,4 +200,10 @@ pub const OPTIONS: &[OptionRow] = &[
     row("dead-letter-topic", "", Text, "Where items go that are too large even then"),
     row("dead-letter-file", "", Text, "The same as a file, OTLP/JSON, a request a line"),
     row("probe", "require", Text, "Whether Kafka must answer at start: require, warn or off"),
+    row(
+        "when-full",
+        "block",
+        Text,
+        "What finds the buffer full: block (it waits), drop-newest or drop-oldest",
+    ),
 ];

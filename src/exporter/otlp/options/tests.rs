@@ -311,7 +311,8 @@ fn topics_are_created_as_they_are_asked_for() {
     assert_eq!(names, ["otlp_traces", "otlp_logs", "letters"]);
     let [theirs] = &config.probe_topics_of_senders()[..] else { panic!("one is not ours") };
     assert_eq!((&*theirs.name, &theirs.if_missing), ("theirs", &IfMissing::BrokerDecides));
-    let config = read(&[("create-topics", "true"), ("probe", "off")]);
+    let config = read(&[("create-topics", "true"), ("probe", "off"), ("when-full", "Drop_Oldest")]);
+    assert_eq!(config.producer.when_full, WhenFull::DropOldest);
     assert_eq!(config.probe_topics()[0].if_missing, IfMissing::BrokerDecides);
     let config = read(&[("custom-config", "allow.auto.create.topics=false")]);
     assert_eq!(config.probe_topics()[0].if_missing, IfMissing::Fails);

@@ -6,9 +6,10 @@
 
 use super::{ConfigError, KeyField, SaslConfig, SecurityProtocol, TensorZeroConfig};
 use crate::exporter::json::position;
-use crate::exporter::{Probe, TopicCreation};
+use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::protocol::Codec;
 use crate::sasl::{SaslMechanism, Secret};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ struct Kafka {
     key: KeyField,
     #[serde(default)]
     probe: Probe,
+    #[serde(default)]
+    when_full: WhenFull,
     security_protocol: Option<String>,
     tls_ca_file: Option<PathBuf>,
     #[serde(default)]
@@ -82,7 +85,7 @@ impl<'de> Deserialize<'de> for SecretText {
         match toml::Value::deserialize(deserializer)? {
             toml::Value::String(text) => Ok(Self(Secret::new(text))),
             // serde's own error would repeat the value.
-            other => Err(serde::de::Error::custom(format_args!(
+            other => Err(D::Error::custom(format_args!(
                 "invalid type: {}, expected a string",
                 other.type_str()
             ))),
@@ -116,6 +119,18 @@ impl TensorZeroConfig {
     }
 }
 
+/// As the table `[gateway.observability.kafka]`, in any format that has tables, with secrets from the
+/// environment. `enabled` is read and not asked for: whoever has the settings may want to start.
+impl<'de> Deserialize<'de> for TensorZeroConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let kafka = Kafka::deserialize(deserializer)?;
+        let config = kafka.settings(&|name| std::env::var(name).ok());
+        let config = config.map_err(D::Error::custom)?;
+        config.check().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
+
 impl Kafka {
     fn settings(
         self,
@@ -146,6 +161,7 @@ impl Kafka {
         config.tls_ca_file = self.tls_ca_file;
         config.key = self.key;
         config.probe = self.probe;
+        config.when_full = self.when_full;
         config.auto_create_topics = self.auto_create_topics;
         config.topic_creation = TopicCreation {
             partitions: self.topic_partitions,
@@ -291,7 +307,8 @@ password = "your-password"
     fn ours_are_read_beside_theirs() {
         let text = format!(
             "[gateway]\nbind_address = \"0.0.0.0:3000\"\n[models.m]\nrouting = []\n{MINIMAL}\
-             key = \"episode_id\"\nprobe = \"warn\"\nauto_create_topics = true\n\
+             key = \"episode_id\"\nprobe = \"warn\"\nwhen_full = \"drop_newest\"\n\
+             auto_create_topics = true\n\
              topic_partitions = 12\ntopic_replication_factor = 3\n\
              topic_configs = {{ \"retention.ms\" = \"1000\" }}\nsecurity_protocol = \"sasl-plaintext\"\n\
              [gateway.observability.kafka.sasl]\nmechanism = \"scram_sha_256\"\n\
@@ -301,11 +318,21 @@ password = "your-password"
         let config = read(&text).unwrap().unwrap();
         assert_eq!(config.brokers, ["a:1", "b:2"]);
         assert_eq!((config.key, config.probe), (KeyField::EpisodeId, Probe::Warn));
+        assert_eq!(config.producer().unwrap().when_full, WhenFull::DropNewest);
         assert_eq!(config.security_protocol, SecurityProtocol::SaslPlaintext);
         assert!(config.auto_create_topics);
         let told = "12 partitions, 3 replicas, retention.ms=1000";
         assert_eq!(config.topic_creation.to_string(), told);
         assert_eq!(config.sasl.unwrap().mechanism, SaslMechanism::ScramSha256);
+    }
+
+    #[test]
+    fn a_program_has_the_table_among_its_own_settings() {
+        let read = |text: &str| serde_json::from_str::<TensorZeroConfig>(text);
+        let config = read(r#"{"brokers": "a:1", "topic_prefix": "t", "linger_ms": 7}"#).unwrap();
+        assert_eq!(config.linger.as_millis(), 7);
+        let error = read(r#"{"brokers": "a:1", "topic_prefix": "t", "batch_size": 0}"#);
+        assert!(error.unwrap_err().to_string().starts_with("kafka.batch_size: 0 is out of range"));
     }
 
     #[test]
@@ -329,8 +356,8 @@ password = "your-password"
             refused("linger = 5"),
             "line 5 column 1: unknown field `linger`, expected one of `enabled`, `brokers`, \
              `topic_prefix`, `compression_type`, `batch_size`, `linger_ms`, `request_timeout_ms`, \
-             `sasl`, `key`, `probe`, `security_protocol`, `tls_ca_file`, `auto_create_topics`, \
-             `topic_partitions`, `topic_replication_factor`, `topic_configs`"
+             `sasl`, `key`, `probe`, `when_full`, `security_protocol`, `tls_ca_file`, \
+             `auto_create_topics`, `topic_partitions`, `topic_replication_factor`, `topic_configs`"
         );
         assert_eq!(
             refused("[gateway.observability.kafka.sasl]\nuser = \"u\""),

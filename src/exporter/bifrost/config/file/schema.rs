@@ -40,6 +40,7 @@ fn the_schema_has_the_fields_that_are_read_and_their_defaults() {
     assert_eq!(*default("flush_interval_ms"), 1000 * config.flush_interval.as_secs());
     assert_eq!(*default("auto_create_topic"), config.auto_create_topic);
     assert_eq!(*default("probe"), config.probe.name());
+    assert_eq!(*default("when_full"), config.when_full.name());
     assert_eq!(properties["topic_partitions"]["maximum"], PARTITIONS_MAX);
     assert_eq!(properties["topic_replication_factor"]["maximum"], REPLICAS_MAX);
     assert_eq!(*default("content_logging"), config.content_logging.name());
@@ -99,6 +100,8 @@ fn the_schema_accepts_what_is_read_and_refuses_what_is_refused() {
         (r#""topic_configs":["retention.ms=1"]"#, false),
         (r#""probe":"warn""#, true),
         (r#""probe":"none""#, false),
+        (r#""when_full":"drop_oldest""#, true),
+        (r#""when_full":"drop""#, false),
         (r#""request_headers":["x-*"]"#, true),
         (r#""request_headers":"x-*""#, false),
         (r#""content_logging":"strict""#, true),

@@ -141,14 +141,23 @@ fn every_field_has_its_effect() {
     assert_eq!(filter.mode, FilterMode::Exclude);
     assert_eq!(filter.plugins, ["logging", "kafka"]);
     let created = enabled(&with(
-        r#""topic_partitions":12,"topic_replication_factor":3,"probe":"off",
+        r#""topic_partitions":12,"topic_replication_factor":3,"probe":"off","when_full":"drop_oldest",
                "topic_configs":{"retention.ms":"1000","cleanup.policy":"compact,delete"}"#,
     ));
     let told = "12 partitions, 3 replicas, cleanup.policy=compact,delete, retention.ms=1000";
     assert_eq!(created.topic_creation.to_string(), told);
-    assert_eq!(created.probe, Probe::Off);
+    assert_eq!((created.probe, created.when_full), (Probe::Off, WhenFull::DropOldest));
     let include = enabled(&with(r#""plugin_span_filter":{"mode":"include"}"#));
     assert_eq!(include.plugin_span_filter.unwrap().mode, FilterMode::Include);
+}
+
+#[test]
+fn a_program_has_the_object_among_its_own_settings() {
+    let read = |text: &str| serde_json::from_str::<BifrostConfig>(text);
+    let config = read(r#"{"brokers": ["a:1"], "topic": "t", "batch_size": 7}"#).unwrap();
+    assert_eq!((config.batch_size, &*config.topic), (7, "t"));
+    let error = read(r#"{"brokers": ["a:1"], "topic": "t", "batch_size": 0}"#).unwrap_err();
+    assert!(error.to_string().starts_with("batch_size: 0 is out of range"), "{error}");
 }
 
 #[test]
