@@ -230,7 +230,7 @@ impl Service {
             add(self.grpc, otlp::grpc::routes(otlp));
         }
         add(self.http, http_routes(&self.intakes));
-        add(self.admin, admin::routes(self.recorder, self.intakes.otlp, stopped.clone()));
+        add(self.admin, admin::routes(self.recorder, self.intakes, stopped.clone()));
         if served.is_empty() {
             std::future::pending::<()>().await;
         }

@@ -92,7 +92,9 @@ impl Service {
     fn ledger(&self, signal: &str) -> (u64, [u64; 4]) {
         let metrics = self.metrics();
         let count = |state: &str| {
-            let name = format!("ottla_ledger_items{{signal=\"{signal}\",state=\"{state}\"}} ");
+            let name = format!(
+                "ottla_ledger_items{{exporter=\"kafka\",signal=\"{signal}\",state=\"{state}\"}} "
+            );
             let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
             line.unwrap().parse().unwrap()
         };
@@ -190,7 +192,8 @@ async fn a_request_by_grpc_is_in_its_topic_byte_for_byte_when_it_is_answered() {
         "ottla_receiver_accepted_items{signal=\"traces\"} 2",
         "ottla_exporter_sent_items{signal=\"logs\",topic=\"otlp_logs\"} 3",
         "ottla_exporter_sent_records{signal=\"traces\",topic=\"otlp_traces\"} 1",
-        "ottla_ledger_items{signal=\"logs\",state=\"delivered\"} 3",
+        "ottla_ledger_items{exporter=\"kafka\",signal=\"logs\",state=\"delivered\"} 3",
+        "ottla_exporter_queue_records{exporter=\"kafka\"} 0",
         "ottla_exporter_write_latency_seconds_count{signal=\"traces\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");

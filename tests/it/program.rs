@@ -120,6 +120,15 @@ impl Drop for Service {
     }
 }
 
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 async fn broker() -> EmbeddedBroker {
     EmbeddedBroker::start(BrokerConfig::default()).await.unwrap()
 }
@@ -402,7 +411,9 @@ fn a_server_that_is_no_kafka_broker_is_recognised() {
 async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
     let broker = broker().await;
     let config = Config::new("full", &entry(&broker, r#", "auto_create_topic": true"#));
-    let service = Service::start(&config, &["--shutdown-timeout", "0ms"]);
+    let admin = free_address();
+    let more = ["--shutdown-timeout", "0ms", "--admin-endpoint", &admin];
+    let service = Service::start(&config, &more);
     // Nothing is acknowledged, so nothing makes room.
     broker.inject_request(Api::Produce, RequestFault::Silence);
     let large = format!(r#"{{"TraceID": "a", "Attributes": {{"x": "{}"}}}}"#, "x".repeat(18 << 20));
@@ -415,6 +426,16 @@ async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
         answer,
         r#"{"accepted":0,"errors":["the queue is full: send the traces again later"]}"#
     );
+    let shown = get(&admin, "/metrics");
+    for line in [
+        r#"ottla_ledger_items{exporter="bifrost",state="received"} 4"#,
+        r#"ottla_ledger_items{exporter="bifrost",state="pending"} 4"#,
+        r#"ottla_ledger_items{exporter="bifrost",state="refused"} 2"#,
+        r#"ottla_exporter_queue_records{exporter="bifrost"} 4"#,
+        r#"ottla_exporter_queue_capacity_bytes{exporter="bifrost"} 83886080"#,
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
+    }
     let (code, log) = service.terminate();
     assert_eq!(code, 4, "{log}");
     assert!(log.contains("0 traces delivered"), "{log}");

@@ -1,11 +1,9 @@
 //! TensorZero's inferences through the program: its own TOML, its rows, its topics and metrics.
 
-use super::program::{Config, Service, free_address, ottla, run, text};
+use super::program::{Config, Service, free_address, get, ottla, run, text};
 use super::security::{file, tls};
 use ottla::broker::{BrokerConfig, BrokerSasl, EmbeddedBroker, ProduceFault};
 use ottla::protocol::{Codec, ErrorCode};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Output;
 
 /// TensorZero's documentation, word for word.
@@ -87,15 +85,6 @@ fn on_one_line(row: &str) -> String {
 
 fn keyed(key: &str, value: &str) -> (Option<String>, String) {
     (Some(key.to_owned()), value.to_owned())
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn start_on_stdin(config: &Config, kind: &str, more: &[&str], input: &str) -> Output {
@@ -232,6 +221,10 @@ async fn synchronous_writes_are_answered_when_kafka_has_them_and_counted_as_tens
         format!("kafka_writes_success{labels} 1"),
         format!("kafka_writes_failed{labels} 1"),
         format!("kafka_write_duration_ms_count{labels} 1"),
+        r#"ottla_ledger_items{exporter="tensorzero",state="received"} 2"#.to_owned(),
+        r#"ottla_ledger_items{exporter="tensorzero",state="delivered"} 1"#.to_owned(),
+        r#"ottla_ledger_items{exporter="tensorzero",state="failed"} 1"#.to_owned(),
+        r#"ottla_exporter_queue_records{exporter="tensorzero"} 0"#.to_owned(),
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
     }

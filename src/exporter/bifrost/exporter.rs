@@ -14,8 +14,8 @@ use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
 use crate::exporter::startup::{Obstacle, Startup};
 use crate::producer::{
-    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, Record, SendError,
-    StartError, TlsError,
+    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, ProducerMetrics,
+    Record, SendError, StartError, TlsError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +182,11 @@ impl BifrostExporter {
     /// The topic that traces go to.
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The producer's figures.
+    pub fn producer_metrics(&self) -> ProducerMetrics {
+        self.sink.producer_metrics()
     }
 
     /// What became of every trace.

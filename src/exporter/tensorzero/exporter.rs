@@ -15,8 +15,8 @@ use crate::exporter::receive::ReceiveError;
 use crate::exporter::sink::{Delivery, Sink};
 use crate::exporter::startup::{Obstacle, Startup};
 use crate::producer::{
-    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, Record, SendError,
-    StartError, TlsError,
+    AdminError, Delivered, IfMissing, ProbeTopic, Producer, ProducerConfig, ProducerMetrics,
+    Record, SendError, StartError, TlsError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,6 +211,11 @@ impl TensorZeroExporter {
     /// The exporter's settings.
     pub const fn config(&self) -> &TensorZeroConfig {
         &self.config
+    }
+
+    /// The producer's figures.
+    pub fn producer_metrics(&self) -> ProducerMetrics {
+        self.sink.producer_metrics()
     }
 
     /// What became of every row.
