@@ -7,12 +7,15 @@
 mod memory;
 pub use memory::count_memory_with;
 
+mod members;
+
 use crate::exporter::bifrost::{
     BifrostConfig, ContentLogging, Filter, FilterMode, KafkaEntry, PluginSpanFilter,
 };
 use crate::exporter::bifrost::{encode, traces};
 use crate::exporter::otlp::cut::{self, By, Limits, Otherwise, Outcome, Plan};
 use crate::exporter::otlp::{Signal, json, validate};
+use crate::exporter::tensorzero::{self, DataType, KeyField, rows};
 use crate::producer::{Properties, hostile};
 use crate::protocol::compression::{Compressor, decompress};
 use crate::protocol::frame::{FrameDecoder, PREFIX_SIZE};
@@ -28,13 +31,14 @@ use crate::sasl::{Credentials, Exchange, SaslMechanism, Secret, Step};
 use bytes::Bytes;
 use kafka_protocol::messages::ProduceResponse as TheirProduceResponse;
 use kafka_protocol::protocol::Decodable;
+use members::{assert_same, is_member};
 use memory::frugal;
 
 /// Something that holds for any bytes, or panics.
 pub type Property = fn(&[u8]);
 
 /// Every property, by the name of its folder.
-pub const PROPERTIES: [(&str, Property); 11] = [
+pub const PROPERTIES: [(&str, Property); 12] = [
     ("frames", frames),
     ("responses", responses),
     ("peer", peer),
@@ -44,6 +48,7 @@ pub const PROPERTIES: [(&str, Property); 11] = [
     ("scram", scram),
     ("bifrost_traces", bifrost_traces),
     ("bifrost_config", bifrost_config),
+    ("tensorzero_rows", tensorzero_rows),
     ("otlp", otlp),
     ("properties", properties),
 ];
@@ -297,6 +302,28 @@ pub fn bifrost_config(data: &[u8]) {
         Err(error) => {
             let said = error.to_string();
             assert!(!said.contains(CANARY) && !said.contains('\n') && said.len() < 4096, "{said}");
+        }
+    }
+}
+
+/// What is a row of one kind becomes a record on one line with each of its members, keyed by one of
+/// its ids, and reads the same; what is none is refused.
+pub fn tensorzero_rows(data: &[u8]) {
+    let cost_max = 200 * data.len() + (4 << 10);
+    for kind in DataType::ALL {
+        let read = || rows(kind, data).flatten().collect::<Vec<_>>();
+        for row in frugal("rows", cost_max, read) {
+            for by in [KeyField::Id, KeyField::InferenceId, KeyField::EpisodeId] {
+                let record = tensorzero::encode(&row, by);
+                assert!(!record.value.contains(['\n', '\r']), "{}", record.value);
+                assert_same(row.as_json(), &record.value);
+                let ids = ["id", "inference_id", "episode_id", "target_id"];
+                let is_id = |key: &str| ids.iter().any(|id| is_member(&record.value, id, key));
+                assert!(record.key.is_none_or(|key| !key.is_empty() && is_id(key)), "{record:?}");
+                let again: Vec<_> = rows(kind, record.value.as_bytes()).collect();
+                let [Ok(again)] = &again[..] else { unreachable!("it was one row: {again:?}") };
+                assert_eq!(tensorzero::encode(again, by), record);
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub mod producer;
 
 pub mod exporter;
 
-#[cfg(all(any(test, fuzzing), feature = "otlp"))]
+#[cfg(all(any(test, fuzzing), feature = "otlp", feature = "tensorzero"))]
 #[doc(hidden)]
 pub mod fuzzing;
 
