@@ -273,11 +273,14 @@ fn kind(value: &RawValue) -> &'static str {
 }
 
 #[cfg(test)]
+mod schema;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MODEL: &str = r#"{
+    pub(super) const MODEL: &str = r#"{
   "id": "inference-uuid",
   "inference_id": "parent-inference-uuid",
   "raw_request": "...",
@@ -292,9 +295,9 @@ mod tests {
   "cached": false
 }"#;
 
-    const CHAT: &str = r#"{"id":"a","function_name":"f","variant_name":"v","episode_id":"e","input":{"messages":[]},"output":[{"type":"text","text":"hi"}],"processing_time_ms":123,"tags":{"key":"value"}}"#;
+    pub(super) const CHAT: &str = r#"{"id":"a","function_name":"f","variant_name":"v","episode_id":"e","input":{"messages":[]},"output":[{"type":"text","text":"hi"}],"processing_time_ms":123,"tags":{"key":"value"}}"#;
 
-    const JSON: &str = r#"{"id":"a","function_name":"f","variant_name":"v","episode_id":"e","input":{},"output":{"raw":"{}","parsed":{}},"auxiliary_content":[],"inference_params":{},"output_schema":{},"tags":{},"extra_body":[]}"#;
+    pub(super) const JSON: &str = r#"{"id":"a","function_name":"f","variant_name":"v","episode_id":"e","input":{},"output":{"raw":"{}","parsed":{}},"auxiliary_content":[],"inference_params":{},"output_schema":{},"tags":{},"extra_body":[]}"#;
 
     /// The rows as they are; errors as they are shown.
     fn read_all(data_type: DataType, body: &str) -> Vec<String> {
