@@ -230,10 +230,13 @@ fn malformed(text: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 #[cfg(test)]
+mod schema;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    const DOCUMENTED: &str = r#"
+    pub(super) const DOCUMENTED: &str = r#"
 [gateway.observability]
 enabled = true
 async_writes = true
@@ -256,10 +259,10 @@ username = "your-username"
 password = "your-password"
 "#;
 
-    const MINIMAL: &str = "[gateway.observability.kafka]\nenabled = true\n\
+    pub(super) const MINIMAL: &str = "[gateway.observability.kafka]\nenabled = true\n\
                            brokers = \"a:1\"\ntopic_prefix = \"t\"\n";
 
-    fn read(text: &str) -> Result<Option<TensorZeroConfig>, ConfigError> {
+    pub(super) fn read(text: &str) -> Result<Option<TensorZeroConfig>, ConfigError> {
         TensorZeroConfig::from_toml(text, &|name| match name {
             "PASSWORD" => Some("hunter2".to_owned()),
             "EMPTY" => Some(String::new()),
