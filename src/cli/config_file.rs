@@ -92,7 +92,7 @@ impl ConfigFile {
         }
     }
 
-    fn from_toml(text: &str) -> Result<Self, String> {
+    pub(super) fn from_toml(text: &str) -> Result<Self, String> {
         let table: Table = text.parse().map_err(|error| not_toml(text, &error))?;
         if table.contains_key("gateway") {
             return Self::from_tensorzero(text, &table);

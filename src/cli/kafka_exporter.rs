@@ -113,7 +113,7 @@ fn arg(row: &OptionRow) -> Arg {
             .default_missing_value("true")
             .value_name("true|false")
     } else {
-        arg.value_name("VALUE")
+        arg.value_name(if row.is_list() { "VALUES" } else { "VALUE" })
     }
 }
 

@@ -20,6 +20,9 @@ mod table;
 pub use table::{OPTIONS, OptionRow};
 
 #[cfg(test)]
+mod schema;
+
+#[cfg(test)]
 mod tests;
 
 use super::config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize};
@@ -167,7 +170,7 @@ impl OtlpOptions {
         config.format = match &*self.word("format") {
             "protobuf" => Format::Protobuf,
             "json" => Format::Json,
-            _ => return Err(self.invalid("format", "write protobuf or json")),
+            _ => return Err(self.unknown_word("format")),
         };
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
             *config.grouping.of_mut(signal) = self.grouping(signal)?;
@@ -181,12 +184,12 @@ impl OtlpOptions {
         config.probe = Probe::ALL
             .into_iter()
             .find(|known| known.name() == probe)
-            .ok_or_else(|| self.invalid("probe", "write require, warn or off"))?;
+            .ok_or_else(|| self.unknown_word("probe"))?;
         let when_full = self.word("when-full").replace('-', "_");
         config.producer.when_full = WhenFull::ALL
             .into_iter()
             .find(|known| known.name() == when_full)
-            .ok_or_else(|| self.invalid("when-full", "write block, drop-newest or drop-oldest"))?;
+            .ok_or_else(|| self.unknown_word("when-full"))?;
         config.create_topics = self.switch("create-topics")?;
         config.topic_creation = self.topic_creation()?;
         Ok((config, notes))
@@ -293,9 +296,8 @@ impl OtlpOptions {
             (Signal::Logs, "logs-topic"),
         ];
         for (signal, name) in names {
-            let default = self
-                .preset_topic(signal)
-                .ok_or_else(|| self.invalid("topic-preset", "write rotel or otelcol"))?;
+            let default =
+                self.preset_topic(signal).ok_or_else(|| self.unknown_word("topic-preset"))?;
             let topic = self.given(name).map_or(default, |given| &given.text);
             if topic.is_empty() {
                 return Err(self.invalid(name, "a topic has a name"));
@@ -316,20 +318,20 @@ impl OtlpOptions {
     }
 
     fn topic_creation(&self) -> Result<TopicCreation, OptionError> {
-        const REPLICAS: &str = "topic-replication-factor";
-        let replicas = self.number(REPLICAS, TopicCreation::REPLICATION_FACTOR_MAX.into())?;
+        let replicas = self.count("topic-replication-factor")?;
         Ok(TopicCreation {
-            partitions: self.number("topic-partitions", TopicCreation::PARTITIONS_MAX)?,
-            replication_factor: replicas.and_then(|number| number.try_into().ok()),
+            partitions: self.count("topic-partitions")?,
+            replication_factor: replicas.and_then(|count| count.try_into().ok()),
             configs: self.topic_configs()?,
         })
     }
 
-    fn number(&self, name: &'static str, max: u32) -> Result<Option<u32>, OptionError> {
+    fn count(&self, name: &'static str) -> Result<Option<u32>, OptionError> {
         let Some(text) = self.some(name) else { return Ok(None) };
-        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        let max = row(name).count_max().expect("an option that counts");
+        let count = text.parse().ok().filter(|count| (1..=max).contains(count));
         let fault = || self.invalid(name, &format!("write a whole number from 1 to {max}"));
-        number.map(Some).ok_or_else(fault)
+        count.map(Some).ok_or_else(fault)
     }
 
     /// Unlike other pairs these may hold commas, as `cleanup.policy=compact,delete`: what has no `=`
@@ -430,7 +432,7 @@ impl OtlpOptions {
                 Err(self
                     .invalid("oversize", "what is dropped is no dead letter: write dead-letter"))
             }
-            _ => Err(self.invalid("oversize", "write truncate, dead-letter or drop")),
+            _ => Err(self.unknown_word("oversize")),
         }
     }
 
@@ -444,8 +446,7 @@ impl OtlpOptions {
 
     /// The value, or the default.
     fn text(&self, name: &str) -> &str {
-        let row = OPTIONS.iter().find(|row| row.name == name).expect("a name of the table");
-        self.given(name).map_or(row.default, |given| &given.text)
+        self.given(name).map_or_else(|| row(name).default, |given| &given.text)
     }
 
     /// The value in small letters, `_` as `-`.
@@ -479,8 +480,15 @@ impl OtlpOptions {
         match &*self.word(name) {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(self.invalid(name, "write true or false")),
+            _ => Err(self.unknown_word(name)),
         }
+    }
+
+    /// What is said of a value that is none of the option's words.
+    fn unknown_word(&self, name: &str) -> OptionError {
+        let choices = row(name).choices();
+        let (last, others) = choices.split_last().expect("an option of words");
+        self.invalid(name, &format!("write {} or {last}", others.join(", ")))
     }
 
     fn invalid(&self, name: &str, fault: &str) -> OptionError {
@@ -506,6 +514,10 @@ impl OtlpOptions {
             Some(Origin::File) => format!("kafka_exporter.{}", name.replace('-', "_")),
         }
     }
+}
+
+fn row(name: &str) -> &'static OptionRow {
+    OPTIONS.iter().find(|row| row.name == name).expect("a name of the table")
 }
 
 /// The environment variable of an option.
