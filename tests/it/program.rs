@@ -442,6 +442,27 @@ async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn traces_in_kafka_are_counted_by_topic() {
+    let broker = broker().await;
+    let config = Config::new("counted", &entry(&broker, r#", "auto_create_topic": true"#));
+    let admin = free_address();
+    let service = Service::start(&config, &["--ack", "broker", "--admin-endpoint", &admin]);
+    let (status, answer) = service.post("/v1/bifrost/traces", "", br#"{"TraceID": "a"}"#);
+    assert_eq!(status, 200, "{answer}");
+    let shown = get(&admin, "/metrics");
+    for line in [
+        r#"ottla_exporter_sent_records{exporter="bifrost",topic="traces"} 1"#,
+        r#"ottla_exporter_send_failed_records{exporter="bifrost",topic="traces"} 0"#,
+        r#"ottla_exporter_write_latency_seconds_count{exporter="bifrost"} 1"#,
+        r#"ottla_ledger_items{exporter="bifrost",state="delivered"} 1"#,
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
+    }
+    let (code, log) = service.terminate();
+    assert_eq!(code, 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sender_that_waits_when_the_service_ends_is_told_how_its_trace_ended() {
     let broker = broker().await;
     let more = r#", "auto_create_topic": true, "flush_interval_ms": 0"#;
