@@ -16,7 +16,9 @@ use std::fmt::Write as _;
 
 use super::fault::{Fault, Place, Reason, Refused};
 use super::protobuf::{self, DEPTH_MAX, Entry, Fields, Flaw, Value};
-use super::schema::{Field, Kind, Label, Message, Role, Signal};
+use super::schema::{Field, Kind, Label, Look, Message, Role, SPAN_ID, Signal, TRACE_ID};
+
+mod quick;
 
 /// The field of a resource's items before there were scopes (OTLP 0.14 and older). Some readers still
 /// know it, so that it can be neither passed on nor passed over.
@@ -28,8 +30,8 @@ const DEPRECATED_LISTS: u32 = 1000;
 ///
 /// The fault that refuses the request as a whole.
 pub fn validate(signal: Signal, bytes: &[u8]) -> Result<Validated<'_>, Fault> {
-    let mut walk = Walk::default();
-    walk.message(signal.request(), bytes, 0, 0).map_err(|flaw| located(signal, bytes, flaw))?;
+    let mut walk = Walk::over(bytes);
+    walk.message(signal.request(), bytes, 0).map_err(|flaw| located(signal, bytes, *flaw))?;
     let refused =
         walk.first.map(|flaw| Refused { items: walk.refused, first: located(signal, bytes, flaw) });
     Ok(Validated { signal, bytes, items: walk.items, refused })
@@ -72,8 +74,9 @@ impl<'a> Validated<'a> {
     }
 }
 
-#[derive(Default)]
-struct Walk {
+struct Walk<'a> {
+    /// What offsets are counted in.
+    request: &'a [u8],
     items: usize,
     refused: usize,
     first: Option<Flaw>,
@@ -81,52 +84,100 @@ struct Walk {
     wrong_id: Option<Flaw>,
 }
 
-impl Walk {
-    /// `base` is the offset of `bytes` in the request.
+/// Rare, and large: it is carried by the way that everything right takes, too.
+type Fatal = Box<Flaw>;
+
+impl<'a> Walk<'a> {
+    const fn over(request: &'a [u8]) -> Self {
+        Self { request, items: 0, refused: 0, first: None, wrong_id: None }
+    }
+
+    /// Checks a message, most of whose fields are known by their first byte.
     fn message(
         &mut self,
         message: &'static Message,
-        bytes: &[u8],
-        base: usize,
+        bytes: &'a [u8],
         depth: usize,
-    ) -> Result<(), Flaw> {
-        let mut fields = Fields::new(bytes);
-        while let Some(entry) = fields.next().map_err(|flaw| flaw.below(base))? {
-            let Some(field) = message.field(entry.number) else {
-                if message.is_resource() && entry.number == DEPRECATED_LISTS {
-                    return Err(Flaw { offset: base + entry.start, reason: Reason::Deprecated });
-                }
-                continue;
-            };
-            match (field.kind, entry.value) {
-                (Kind::Message(_), Value::Bytes(_)) if depth == DEPTH_MAX => {
-                    let reason = Reason::TooDeep(DEPTH_MAX);
-                    return Err(Flaw { offset: base + entry.start, reason });
-                }
-                (Kind::Message(inner), Value::Bytes(content)) => {
-                    self.inner(inner, content, base + entry.content_start(), depth + 1)?;
-                }
-                (kind, value) => {
-                    let Err(reason) = scalar(field, kind, value) else { continue };
-                    let flaw = Flaw { offset: base + entry.start, reason };
-                    match flaw.reason {
-                        Reason::IdSize { .. } => drop(self.wrong_id.get_or_insert(flaw)),
-                        _ => return Err(flaw),
+    ) -> Result<(), Fatal> {
+        let mut rest = bytes;
+        while let [tag, value @ ..] = rest {
+            let seen = match message.look(*tag) {
+                Look::Varint => quick::past_varint(value),
+                Look::Fixed64 => value.get(8..),
+                Look::Fixed32 => value.get(4..),
+                Look::Bytes => quick::measured(value).map(|(_, rest)| rest),
+                Look::String => match quick::measured(value) {
+                    Some((text, rest)) if quick::is_text(text) => Some(rest),
+                    _ => None,
+                },
+                Look::TraceId => quick::past_id::<TRACE_ID>(value),
+                Look::SpanId => quick::past_id::<SPAN_ID>(value),
+                Look::Message => match (message.inner(*tag), quick::measured(value)) {
+                    (Some(inner), Some((content, rest))) if depth < DEPTH_MAX => {
+                        self.inner(inner, content, depth + 1)?;
+                        Some(rest)
                     }
-                }
-            }
+                    _ => None,
+                },
+                Look::Closer => None,
+            };
+            rest = match seen {
+                Some(rest) => rest,
+                None => self.field(message, rest, depth)?,
+            };
         }
         Ok(())
     }
 
+    /// Checks the first field of `rest`, whatever it is. What comes behind it.
+    #[inline(never)]
+    fn field(
+        &mut self,
+        message: &'static Message,
+        rest: &'a [u8],
+        depth: usize,
+    ) -> Result<&'a [u8], Fatal> {
+        let mut fields = Fields::new(rest);
+        let Some(entry) = fields.next().map_err(|flaw| self.flaw(rest, flaw.reason))? else {
+            return Ok(&[]);
+        };
+        let behind = &rest[entry.end..];
+        let Some(field) = message.field(entry.number) else {
+            if message.is_resource() && entry.number == DEPRECATED_LISTS {
+                return Err(self.flaw(rest, Reason::Deprecated));
+            }
+            return Ok(behind);
+        };
+        match (field.kind, entry.value) {
+            (Kind::Message(_), Value::Bytes(_)) if depth == DEPTH_MAX => {
+                return Err(self.flaw(rest, Reason::TooDeep(DEPTH_MAX)));
+            }
+            (Kind::Message(inner), Value::Bytes(content)) => {
+                self.inner(inner, content, depth + 1)?;
+            }
+            (kind, value) => match scalar(field, kind, value) {
+                Ok(()) => {}
+                Err(reason @ Reason::IdSize { .. }) => {
+                    let flaw = self.flaw(rest, reason);
+                    self.wrong_id.get_or_insert(*flaw);
+                }
+                Err(reason) => return Err(self.flaw(rest, reason)),
+            },
+        }
+        Ok(behind)
+    }
+
+    #[inline]
     fn inner(
         &mut self,
         message: &'static Message,
-        bytes: &[u8],
-        base: usize,
+        bytes: &'a [u8],
         depth: usize,
-    ) -> Result<(), Flaw> {
-        self.message(message, bytes, base, depth)?;
+    ) -> Result<(), Fatal> {
+        if message.is_pair() && depth < DEPTH_MAX && quick::is_plain_pair(bytes) {
+            return Ok(());
+        }
+        self.message(message, bytes, depth)?;
         if message.role != Role::Item {
             return Ok(());
         }
@@ -138,6 +189,13 @@ impl Walk {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with the field that `rest`, a part of the request, begins with.
+    #[cold]
+    fn flaw(&self, rest: &[u8], reason: Reason) -> Fatal {
+        let offset = rest.as_ptr().addr() - self.request.as_ptr().addr();
+        Box::new(Flaw { offset, reason })
     }
 }
 
@@ -188,9 +246,9 @@ fn copy_accepted(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn has_wrong_id(item: &'static Message, bytes: &[u8]) -> bool {
-    let mut walk = Walk::default();
+    let mut walk = Walk::over(bytes);
     // Whatever else is wrong was found before.
-    let _ = walk.message(item, bytes, 0, 0);
+    let _ = walk.message(item, bytes, 0);
     walk.wrong_id.is_some()
 }
 
@@ -365,6 +423,15 @@ mod tests {
             request.refused().unwrap().first.path,
             "resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[1].exemplars[0].spanId"
         );
+    }
+
+    #[test]
+    fn a_pair_at_the_limit_of_nesting_has_no_room_for_a_value() {
+        let numbers = [&[1, 2, 2, 5][..], &[5, 1, 5, 1], &[6, 1, 2].repeat(30), &[6, 1]].concat();
+        assert_eq!(numbers.len(), DEPTH_MAX);
+        assert!(validate(Signal::Logs, &within(&numbers, b"\x0a\x01k")).is_ok());
+        let fault = fault(Signal::Logs, &within(&numbers, b"\x0a\x01k\x12\x02\x0a\0"));
+        assert_eq!(fault.reason, Reason::TooDeep(DEPTH_MAX));
     }
 
     #[test]

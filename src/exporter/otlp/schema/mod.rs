@@ -43,10 +43,10 @@ pub(crate) const FIELDS_MAX: usize = 16;
 pub(crate) const NUMBERS: usize = 17;
 
 /// Bytes of a trace id.
-const TRACE_ID: usize = 16;
+pub(crate) const TRACE_ID: usize = 16;
 
 /// Bytes of a span id.
-const SPAN_ID: usize = 8;
+pub(crate) const SPAN_ID: usize = 8;
 
 /// The three kinds of telemetry, each with an export request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,6 +103,10 @@ pub(crate) struct Message {
     places: [u8; NUMBERS],
     /// The lowest number in the message's `oneof`.
     oneof: u32,
+    /// What a field is to be checked for, by its first byte.
+    looks: [Look; 256],
+    /// The message that a field holds, by its number.
+    inner: [Option<&'static Self>; NUMBERS_SHORT],
 }
 
 /// Its name alone: messages refer to each other in circles.
@@ -114,11 +118,16 @@ impl fmt::Debug for Message {
 
 const NONE: u8 = u8::MAX;
 
+/// One more than the highest field number whose tag is one byte.
+const NUMBERS_SHORT: usize = 16;
+
 impl Message {
     #[expect(clippy::cast_possible_truncation, reason = "there are at most sixteen fields")]
     const fn new(name: &'static str, role: Role, fields: &'static [Field]) -> Self {
         assert!(fields.len() <= FIELDS_MAX);
         let mut places = [NONE; NUMBERS];
+        let mut looks = [Look::Closer; 256];
+        let mut inner = [None; NUMBERS_SHORT];
         let mut oneof = u32::MAX;
         let mut place = 0;
         while place < fields.len() {
@@ -128,9 +137,32 @@ impl Message {
             if matches!(fields[place].label, Label::Oneof) && fields[place].number < oneof {
                 oneof = fields[place].number;
             }
+            let kind = fields[place].kind;
+            if number < NUMBERS_SHORT {
+                looks[number << 3 | kind.wire().number() as usize] = Look::at(kind);
+                inner[number] = if let Kind::Message(inner) = kind { Some(inner) } else { None };
+            }
             place += 1;
         }
-        Self { name, role, fields, places, oneof }
+        Self { name, role, fields, places, oneof, looks, inner }
+    }
+
+    /// What a field that begins with this byte is to be checked for.
+    #[inline]
+    pub(crate) const fn look(&self, tag: u8) -> Look {
+        self.looks[tag as usize]
+    }
+
+    /// The message that a field that begins with this byte holds, if it is [`Look::Message`].
+    #[inline]
+    pub(crate) fn inner(&self, tag: u8) -> Option<&'static Self> {
+        *self.inner.get(usize::from(tag >> 3))?
+    }
+
+    /// Whether it is `KeyValue`: a name and a value.
+    #[inline]
+    pub(crate) fn is_pair(&self) -> bool {
+        std::ptr::eq(self, &common::KEY_VALUE)
     }
 
     /// Where in `fields` the field with that number is, if the schema knows it.
@@ -256,6 +288,46 @@ impl Kind {
     }
 }
 
+/// What a field is to be checked for: a [`Kind`] as far as it matters to whether bytes are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It is to be read as a field: its number is unknown, takes more than one byte, or comes with
+    /// another wire type than its own.
+    Closer,
+    /// A number.
+    Varint,
+    /// Eight bytes.
+    Fixed64,
+    /// Four bytes.
+    Fixed32,
+    /// Text.
+    String,
+    /// Any bytes.
+    Bytes,
+    /// A trace id, or none.
+    TraceId,
+    /// A span id, or none.
+    SpanId,
+    /// A message.
+    Message,
+}
+
+impl Look {
+    const fn at(kind: Kind) -> Self {
+        match (kind, kind.wire()) {
+            (_, Wire::Varint) => Self::Varint,
+            (_, Wire::Fixed64) => Self::Fixed64,
+            (_, Wire::Fixed32) => Self::Fixed32,
+            (Kind::String, _) => Self::String,
+            (Kind::Id(TRACE_ID), _) => Self::TraceId,
+            (Kind::Id(SPAN_ID), _) => Self::SpanId,
+            (Kind::Message(_), _) => Self::Message,
+            (Kind::Bytes, _) => Self::Bytes,
+            _ => Self::Closer,
+        }
+    }
+}
+
 /// The wire types that proto3 writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -352,6 +424,27 @@ mod tests {
             if let Kind::Message(Message { role: Role::Item, .. }) = field.kind {
                 assert_eq!(field.label, Label::Repeated, "{}", field.name);
             }
+        }
+    }
+
+    #[test]
+    fn fields_are_known_by_their_first_byte() {
+        for message in all() {
+            for field in message.fields.iter().filter(|field| field.number < 16) {
+                for wire in 0..8 {
+                    let tag = u8::try_from(field.number << 3 | wire).unwrap();
+                    let is_right = wire == field.kind.wire().number();
+                    assert_eq!(message.look(tag) != Look::Closer, is_right, "{}", field.name);
+                }
+                let tag = u8::try_from(field.number << 3 | field.kind.wire().number()).unwrap();
+                let inner = message.inner(tag).map(|inner| inner.name);
+                let expected = match field.kind {
+                    Kind::Message(inner) => Some(inner.name),
+                    _ => None,
+                };
+                assert_eq!(inner, expected, "{}", field.name);
+            }
+            assert!((0x80..=u8::MAX).all(|tag| message.look(tag) == Look::Closer));
         }
     }
 
