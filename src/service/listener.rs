@@ -28,6 +28,11 @@ const STREAMS_MAX: u32 = 128;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// The largest frame of HTTP/2 that may come: as much as a stream may send ahead. From senders that
+/// make use of it, most requests come in one then, are read in a few calls and need not be joined.
+/// Memory is reserved for a frame when its head is there, for one on each connection.
+const FRAME_SIZE_MAX: u32 = STREAM_WINDOW;
+
 /// An HTTP/2 peer that says nothing for so long is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -74,6 +79,7 @@ fn builder() -> Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE_MAX)
         .keep_alive_interval(KEEP_ALIVE);
     builder
 }
