@@ -1,7 +1,9 @@
 //! Bodies of requests, bounded.
 //!
 //! Decides how large a body may be, before and after its decompression, how long it may take, and
-//! how much all bodies may take together: a sender beyond that is told to come back.
+//! how much all bodies may take together: a sender beyond that is told to come back. A body that
+//! comes in pieces is joined in memory that an earlier one has left: fresh memory is cleared by the
+//! system, page by page.
 
 use crate::protocol::Codec;
 use crate::protocol::compression::{DecompressError, decompress};
@@ -9,7 +11,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -23,26 +25,66 @@ const UNIT: usize = 1 << 10;
 /// Memory is taken for so many times what is there, towards what was announced.
 const AHEAD: usize = 8;
 
+/// Bytes that are kept while no body needs them.
+const SPARE_SIZE_MAX: usize = 4 << 20;
+
 /// Memory for all bodies.
 #[derive(Debug, Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    units: Arc<Semaphore>,
+    /// What bodies were joined in, and is free; the last used comes last.
+    spare: Mutex<Vec<BytesMut>>,
+}
 
 impl Room {
     pub(super) fn new(size: usize) -> Self {
-        Self(Arc::new(Semaphore::new(size / UNIT)))
+        let units = Arc::new(Semaphore::new(size / UNIT));
+        Self(Arc::new(Shared { units, spare: Mutex::default() }))
     }
 
     fn take(&self, size: usize) -> Result<OwnedSemaphorePermit, BodyError> {
         let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| BodyError::NoRoom)
+        Arc::clone(&self.0.units).try_acquire_many_owned(units).map_err(|_| BodyError::NoRoom)
+    }
+
+    /// Memory that has been used before, for so many bytes.
+    fn take_spare(&self, size: usize) -> Option<BytesMut> {
+        let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = spare.iter().rposition(|memory| memory.capacity() >= size)?;
+        Some(spare.remove(fitting))
+    }
+
+    fn put_spare(&self, mut memory: BytesMut) {
+        memory.clear();
+        let mut spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = spare.iter().map(BytesMut::capacity).sum();
+        if kept + memory.capacity() <= SPARE_SIZE_MAX {
+            spare.push(memory);
+        }
     }
 }
 
-/// A body, and the room that it takes until it is dropped.
+/// A body, and the room that it takes until it is dropped. Its memory serves others then, unless
+/// someone still has it.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
+    /// All of what it was joined in, if it was.
+    joined: Bytes,
+    room: Room,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bytes = Bytes::new();
+        if let Ok(memory) = std::mem::take(&mut self.joined).try_into_mut() {
+            self.room.put_spare(memory);
+        }
+    }
 }
 
 /// Why there is no body.
@@ -117,6 +159,10 @@ async fn collect(
             first = data;
             continue;
         }
+        if joined.is_empty() {
+            // What is there already may be as large as it likes.
+            joined = room.take_spare(size_expected.max(size)).unwrap_or_default();
+        }
         if joined.capacity() < size {
             let wanted = size_expected.min(AHEAD * size).max(size);
             joined.reserve(wanted - joined.len());
@@ -126,8 +172,9 @@ async fn collect(
         }
         joined.extend_from_slice(&data);
     }
-    let bytes = if joined.is_empty() { first } else { joined.freeze() };
-    Ok(Held { bytes, _permit: permit })
+    let joined = joined.freeze();
+    let bytes = if joined.is_empty() { first } else { joined.clone() };
+    Ok(Held { bytes, joined, room: room.clone(), _permit: permit })
 }
 
 impl Held {
@@ -147,8 +194,10 @@ impl Held {
             }
         };
         let bytes: Bytes = decompress(codec, &self.bytes, max)?.into();
+        // The largest body has room, whatever it was compressed to.
+        drop(self);
         let permit = room.take(bytes.len())?;
-        Ok(Self { bytes, _permit: permit })
+        Ok(Self { bytes, joined: Bytes::new(), room: room.clone(), _permit: permit })
     }
 
     /// The same without its first bytes.
@@ -161,6 +210,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::compression::Compressor;
 
     fn body(chunks: &[&'static [u8]]) -> Body {
         let chunks: Vec<_> =
@@ -197,7 +247,41 @@ mod tests {
         assert!(matches!(error, BodyError::NoRoom));
         drop(first);
         assert!(read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room, |_| 0).await.is_ok());
-        assert_eq!(room.0.available_permits(), 2);
+        assert_eq!(room.0.units.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_joined_where_an_earlier_one_was_that_nobody_has_any_more() {
+        let room = Room::new(1 << 20);
+        let join = || read(body(&[&[1; 3_000], &[2; 3_000]]), 10_000, &room, |_| 6_000);
+        let first = join().await.unwrap();
+        let memory = first.bytes.as_ptr();
+        drop(first.without(5));
+        let second = join().await.unwrap();
+        assert_eq!(second.bytes.as_ptr(), memory);
+        assert_eq!(second.bytes, [[1; 3_000], [2; 3_000]].concat());
+        let kept = second.bytes.clone();
+        drop(second);
+        assert_ne!(join().await.unwrap().bytes.as_ptr(), kept.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn memory_of_bodies_is_kept_up_to_a_bound() {
+        let room = Room::new(64 << 20);
+        for _ in 0..20 {
+            room.put_spare(BytesMut::with_capacity(SPARE_SIZE_MAX / 8));
+        }
+        assert_eq!(room.0.spare.lock().unwrap().len(), 8);
+        assert!(room.take_spare(SPARE_SIZE_MAX).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fills_the_room_is_read_though_it_came_compressed() {
+        let text = vec![b'x'; 4 * UNIT];
+        let compressed = Compressor::new(Codec::Gzip.into()).compress(&text).unwrap();
+        let room = Room::new(text.len());
+        let held = read(compressed.into(), text.len(), &room, |_| 0).await.unwrap();
+        assert_eq!(held.decoded(Some(b"gzip"), text.len(), &room).unwrap().bytes, text);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
 
 use super::{COME_BACK, OtlpIntake, Refusal, RefusalKind};
-use crate::exporter::otlp::{Encoding, Request as Otlp, Signal, status};
+use crate::exporter::otlp::{Encoding, Signal, status};
 use crate::protocol::compression::DecompressError;
 use crate::service::body::{self, BodyError, Held, Room};
 use axum::Router;
@@ -73,10 +73,7 @@ async fn call(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
     let taken = async {
         let message = message(&head.headers, body, intake.message_size_max, &intake.room).await?;
         let pairs = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let body = message.bytes.clone();
-        let encoding = Encoding::Protobuf;
-        let request = Otlp { signal, encoding, body, metadata: pairs.collect() };
-        let taken = intake.take(&request).await;
+        let taken = intake.take(message, signal, Encoding::Protobuf, pairs.collect()).await;
         taken.map_err(Failure::from)
     };
     match taken.await {
@@ -219,7 +216,7 @@ mod tests {
             headers.insert(GRPC_ENCODING, HeaderValue::from_static(encoding));
         }
         let body = Body::from(framed.to_vec());
-        message(&headers, body, 1000, &Room::new(1 << 20)).await.map(|held| held.bytes)
+        message(&headers, body, 1000, &Room::new(1 << 20)).await.map(|held| held.bytes.clone())
     }
 
     fn framed(flag: u8, message: &[u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@
 //! Spec: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
 use super::{COME_BACK, OtlpIntake, Refusal, RefusalKind};
-use crate::exporter::otlp::{Encoding, Format, Request as Otlp, Signal, status};
+use crate::exporter::otlp::{Encoding, Format, Signal, status};
 use crate::service::body;
 use axum::Router;
 use axum::extract::Request;
@@ -49,8 +49,7 @@ async fn take(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
         Err(error) => return problem(encoding, error.status(), &error.to_string()),
     };
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let request = Otlp { signal, encoding, body: held.bytes.clone(), metadata: headers.collect() };
-    match intake.take(&request).await {
+    match intake.take(held, signal, encoding, headers.collect()).await {
         Ok(response) => {
             let body = match encoding {
                 Encoding::Protobuf => response.to_protobuf(),

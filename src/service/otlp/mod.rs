@@ -7,14 +7,20 @@ pub(super) mod grpc;
 
 pub(super) mod http;
 
-use super::body::Room;
+use super::body::{Held, Room};
 use super::intake::Ack;
-use crate::exporter::otlp::{ExportError, OtlpExporter, Request, Response, Taken};
+use crate::exporter::otlp::{
+    Encoding, ExportError, Metadata, OtlpExporter, Request, Response, Signal, Taken,
+};
 use crate::producer::{DeliveryError, SendError};
 use std::time::Duration;
 
-/// Memory for all bodies of requests at once.
-const ROOM: usize = 48 << 20;
+/// Memory for all bodies of requests at once, unless the largest takes more. It is held for as long
+/// as records wait for their room in the buffer, and no longer.
+const ROOM: usize = 24 << 20;
+
+/// What may stand around the largest message.
+const AROUND: usize = 64 << 10;
 
 /// How long a sender is kept waiting for room before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,20 +56,36 @@ enum RefusalKind {
 
 impl OtlpIntake {
     pub(super) fn new(exporter: OtlpExporter, ack: Ack, message_size_max: usize) -> Self {
-        Self { exporter, ack, message_size_max, room: Room::new(ROOM.max(2 * message_size_max)) }
+        Self {
+            exporter,
+            ack,
+            message_size_max,
+            room: Room::new(ROOM.max(message_size_max.saturating_add(AROUND))),
+        }
     }
 
     pub(super) const fn exporter(&self) -> &OtlpExporter {
         &self.exporter
     }
 
-    async fn take(&self, request: &Request<'_>) -> Result<Response, Refusal> {
-        let taken = self.exporter.accept(request, PATIENCE).await;
+    /// Takes a request whose body is `held`.
+    async fn take(
+        &self,
+        held: Held,
+        signal: Signal,
+        encoding: Encoding,
+        metadata: Metadata<'_>,
+    ) -> Result<Response, Refusal> {
+        let request = Request { signal, encoding, body: held.bytes.clone(), metadata };
+        let taken = self.exporter.accept(&request, PATIENCE).await;
+        // Records are copies of it. Others have its room and its memory while these are delivered.
+        drop(request);
+        drop(held);
         let mut taken = taken.map_err(Refusal::from)?;
         if let Some(stopped) = taken.stopped.take() {
             return Err(stopped.into());
         }
-        let mut response = Response::new(request.signal, taken.refused.as_ref());
+        let mut response = Response::new(signal, taken.refused.as_ref());
         add(&mut response, taken.dropped, taken.dropped_because.take());
         if self.ack == Ack::Broker {
             await_deliveries(taken, &mut response).await?;
