@@ -1,10 +1,11 @@
 //! OTLP through the service, against a bare loop, as ratios.
 //!
 //! The bare loop (`floor`) reads the same requests with the same server library, whole, drops them
-//! and says that it has them. The service (`ottla`) checks them, publishes them to a sink that
-//! acknowledges at once, and answers when the sink has. Each is a process of its own, so that its CPU
-//! time and its peak memory are its own; the client is here. `README.md` in the parent folder says
-//! how to read what is printed.
+//! and says that it has them; the `relay` writes them to a socket before, which is the least that
+//! anything between a sender and Kafka does. The service (`ottla`) checks them, publishes them to a
+//! sink that acknowledges at once, and answers when the sink has. Each is a process of its own, so
+//! that its CPU time and its peak memory are its own; the client is here. `README.md` in the parent
+//! folder says how to read what is printed.
 //!
 //! ```text
 //! cargo bench --bench intake              both tables, a few minutes
@@ -59,7 +60,8 @@ fn main() -> Fallible<()> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some("sink") => Ok(sink::serve(Duration::from_millis(arguments[1].parse()?))?),
-        Some("floor") => server::run_floor(),
+        Some("floor") => server::run_floor(arguments.get(1).map(String::as_str)),
+        Some("drain") => server::run_drain(),
         Some("ottla") => server::run_ottla(&arguments[1], Setup::parse(&arguments[2..])?),
         Some("cpu") => cpu(),
         Some("memory") => memory(),
@@ -75,8 +77,8 @@ fn cpu() -> Fallible<()> {
     println!("CPU-microseconds per span; the service's times the floor's; what lz4 adds to the");
     println!("service times the codec alone. Answered when delivered, and when queued\n");
     println!(
-        "{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
-        "", "floor", "ottla", "", "lz4", "ottla", "", "spans/s"
+        "{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
+        "", "floor", "relay", "ottla", "", "lz4", "ottla", "", "spans/s"
     );
     for spans in [100, 1_000] {
         let load = Load::new(spans, RUN_BYTES);
@@ -91,18 +93,19 @@ fn cpu() -> Fallible<()> {
 
 /// All four in turns.
 fn compare(load: &Load, setup: Setup) -> Fallible<()> {
-    let (mut floor, mut plain, mut lz4, mut codec) = (vec![], vec![], vec![], vec![]);
+    let [mut floor, mut relay, mut plain, mut lz4, mut codec] = [const { Vec::new() }; 5];
     for _ in 0..ROUNDS {
         floor.push(Server::floor()?.cost(load)?);
+        relay.push(Server::relay()?.cost(load)?);
         plain.push(Server::ottla(setup)?.cost(load)?);
         codec.push(codec_alone(Codec::Lz4, load)?);
         lz4.push(Server::ottla(Setup { codec: Codec::Lz4, ..setup })?.cost(load)?);
     }
     let spans = load.spans() as f64;
-    let [floor, ottla, codec, with_lz4] =
-        [&floor, &plain, &codec, &lz4].map(|rounds| median(rounds, |used| used.cpu) * 1e6 / spans);
+    let [floor, relay, ottla, codec, with_lz4] = [&floor, &relay, &plain, &codec, &lz4]
+        .map(|rounds| median(rounds, |used| used.cpu) * 1e6 / spans);
     println!(
-        "{:<24} {floor:>7.3} {ottla:>7.3} {:>6.2}x {codec:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0}",
+        "{:<24} {floor:>7.3} {relay:>7.3} {ottla:>7.3} {:>6.2}x {codec:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0}",
         format!(
             "{} spans, {}",
             load.spans_each,

@@ -23,10 +23,12 @@ use ottla::service::{Ack, Service, ServiceConfig};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 /// How the service is set.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +104,17 @@ pub(crate) fn run_ottla(sink: &str, setup: Setup) -> Fallible<()> {
     measuring.join().map_err(|_| "it panicked")?
 }
 
-pub(crate) fn run_floor() -> Fallible<()> {
+/// Reads every request, and drops it; or first writes it to whoever listens at `onward`.
+pub(crate) fn run_floor(onward: Option<&str>) -> Fallible<()> {
     let runtime = runtime()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let onward = match onward {
+        Some(address) => Some(runtime.block_on(TcpStream::connect(address))?),
+        None => None,
+    };
     println!("{}", listener.local_addr()?);
-    let routes = Router::new().fallback(drop_request);
+    let onward = Arc::new(Mutex::new(onward));
+    let routes = Router::new().fallback(move |request| drop_request(request, Arc::clone(&onward)));
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
@@ -121,9 +129,20 @@ pub(crate) fn run_floor() -> Fallible<()> {
     measure(|| Ok(()))
 }
 
-async fn drop_request(request: Request) -> Response {
+/// Reads, and drops what it reads.
+pub(crate) fn run_drain() -> Fallible<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    std::io::copy(&mut listener.accept()?.0, &mut std::io::sink())?;
+    Ok(())
+}
+
+async fn drop_request(request: Request, onward: Arc<Mutex<Option<TcpStream>>>) -> Response {
     let Ok(body) = request.into_body().collect().await else { return ().into_response() };
-    std::hint::black_box(body.to_bytes());
+    let body = std::hint::black_box(body.to_bytes());
+    if let Some(stream) = &mut *onward.lock().await {
+        stream.write_all(&body).await.expect("it reads as long as we write");
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let body = Full::new(Bytes::from_static(&[0; 5])).with_trailers(async { Some(Ok(trailers)) });
@@ -157,6 +176,13 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn floor() -> Fallible<Self> {
         Ok(Self { process: Process::start(&["floor".to_owned()])?, sink: None })
+    }
+
+    /// The floor, which writes what it has read to someone who drops it.
+    pub(crate) fn relay() -> Fallible<Self> {
+        let drain = Process::start(&["drain".to_owned()])?;
+        let process = Process::start(&["floor".to_owned(), drain.address.clone()])?;
+        Ok(Self { process, sink: Some(drain) })
     }
 
     pub(crate) fn ottla(setup: Setup) -> Fallible<Self> {
