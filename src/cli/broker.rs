@@ -1,7 +1,7 @@
 //! `ottla broker`: the embedded development broker alone.
 
 use super::terminal::say;
-use super::{Exit, asked_to_stop};
+use super::{Exit, asked_to_stop, resolved};
 use crate::broker::{BrokerConfig, BrokerSasl, BrokerTls, EmbeddedBroker, Profile};
 use crate::sasl::{SaslMechanism, Secret};
 use clap::Args;
@@ -79,12 +79,7 @@ impl User {
         let pair = self.0.expose().split_once(':');
         let pair = pair.filter(|(name, password)| !name.is_empty() && !password.is_empty());
         let (name, password) = pair.ok_or("write NAME:PASSWORD, neither of them empty")?;
-        let password = match password.strip_prefix("env.") {
-            Some(variable) => std::env::var(variable)
-                .map_err(|_| format!("the environment variable {variable:?} is not set"))?,
-            None => password.to_owned(),
-        };
-        Ok((name.to_owned(), password))
+        Ok((name.to_owned(), resolved(password)?))
     }
 }
 

@@ -2,13 +2,10 @@
 //!
 //! Decides how properties are written on a command line. What they do is the producer's to say.
 
-use super::Exit;
 use super::broker::DEFAULT_LISTEN;
+use super::{Exit, resolved};
 use crate::producer::{ProducerConfig, Properties};
 use clap::Args;
-
-/// What a value begins with that is the name of an environment variable.
-const VARIABLE: &str = "env.";
 
 #[derive(Debug, Args)]
 pub(super) struct Connection {
@@ -23,12 +20,7 @@ pub(super) struct Connection {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    let value = match value.strip_prefix(VARIABLE) {
-        Some(variable) => std::env::var(variable)
-            .map_err(|_| format!("the environment variable {variable:?} is not set"))?,
-        None => value.to_owned(),
-    };
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), resolved(value)?))
 }
 
 impl Connection {

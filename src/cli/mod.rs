@@ -31,6 +31,7 @@ use crate::exporter::bifrost::BifrostError;
 use crate::exporter::otlp::OtlpError;
 use crate::exporter::tensorzero::TensorZeroError;
 use crate::producer::{AdminError, TlsError};
+use crate::sasl::Secret;
 use crate::service::ServiceError;
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -173,6 +174,12 @@ async fn asked_to_stop() {
 /// `1 trace`, `2 traces`.
 fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A value as it is written, or what `env.NAME` names.
+fn resolved(text: &str) -> Result<String, String> {
+    let secret = Secret::resolve(text, &|name| std::env::var(name).ok());
+    secret.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
 }
 
 /// A duration as people write it: `250ms`, `10s`, `2m`; a bare number counts milliseconds.

@@ -24,7 +24,7 @@ mod salted;
 pub use salted::SaltedPasswords;
 
 mod secret;
-pub use secret::Secret;
+pub use secret::{Secret, VariableError};
 
 use bytes::Bytes;
 use plain::Plain;

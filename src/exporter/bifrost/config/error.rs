@@ -5,7 +5,7 @@
 
 use super::{BATCH_SIZE_MAX, ContentLogging, FLUSH_INTERVAL_MAX};
 use crate::exporter::bifrost::json::clip;
-use crate::sasl::SaslError;
+use crate::sasl::{SaslError, VariableError};
 
 /// Why a configuration cannot be used. All are the operator's to correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,6 +166,11 @@ impl ConfigError {
     pub(super) fn flush_interval(value: String) -> Self {
         let max = FLUSH_INTERVAL_MAX.as_secs() * 1000;
         Self::OutOfRange { field: "flush_interval_ms", value, min: 0, max }
+    }
+
+    pub(super) fn variable(field: &'static str, error: VariableError) -> Self {
+        let VariableError { variable, empty } = error;
+        Self::Variable { field, variable, empty }
     }
 
     /// `field` below `parent` is none of `known`.

@@ -293,7 +293,9 @@ impl<'a> File<'a> {
         }
         // Bifrost stores the value that it saw last beside the variable's name.
         if !env_var.is_empty() && (from_env || value.is_empty()) {
-            return self.variable(field, env_var.strip_prefix("env.").unwrap_or(&env_var));
+            let variable = env_var.strip_prefix("env.").unwrap_or(&env_var);
+            let found = Secret::of_variable(variable, self.lookup);
+            return found.map_err(|error| ConfigError::variable(field, error));
         }
         self.resolve(field, value)
     }
@@ -302,19 +304,7 @@ impl<'a> File<'a> {
         if text.starts_with("vault.") {
             return Err(ConfigError::VaultReference { field });
         }
-        match text.strip_prefix("env.") {
-            Some(name) => self.variable(field, name),
-            None => Ok(Secret::new(text)),
-        }
-    }
-
-    fn variable(&self, field: &'static str, name: &str) -> Result<Secret, ConfigError> {
-        let missing = |empty| ConfigError::Variable { field, variable: name.to_owned(), empty };
-        match (self.lookup)(name) {
-            Some(value) if value.is_empty() => Err(missing(true)),
-            Some(value) => Ok(Secret::new(value)),
-            None => Err(missing(false)),
-        }
+        Secret::resolve(&text, self.lookup).map_err(|error| ConfigError::variable(field, error))
     }
 
     fn compression(&self, raw: &'a RawValue) -> Result<Codec, ConfigError> {

@@ -29,6 +29,7 @@ use super::config::{DeadLetters, Format, Grouping, OtlpConfig, Oversize};
 use super::schema::Signal;
 use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::producer::{Properties, PropertyError, PropertyNote};
+use crate::sasl::Secret;
 use std::collections::BTreeMap;
 use std::fmt;
 use table::Kind::{Property, Switch, Text, Time, Word};
@@ -546,15 +547,13 @@ fn resolved(row: &OptionRow, text: &str, environment: Environment<'_>) -> Result
 
 /// The text itself, or what `env.NAME` or `file.PATH` names.
 fn secret(text: &str, environment: Environment<'_>) -> Result<String, String> {
-    if let Some(name) = text.strip_prefix("env.") {
-        return environment(name)
-            .ok_or_else(|| format!("the environment variable {name:?} is not set"));
-    }
     match text.strip_prefix("file.") {
         Some(path) => std::fs::read_to_string(path)
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| format!("cannot read {path:?}: {error}")),
-        None => Ok(text.to_owned()),
+        None => Secret::resolve(text, environment)
+            .map(|secret| secret.expose().to_owned())
+            .map_err(|error| error.to_string()),
     }
 }
 

@@ -8,15 +8,12 @@ use super::{ConfigError, KeyField, SaslConfig, SecurityProtocol, TensorZeroConfi
 use crate::exporter::json::position;
 use crate::exporter::{Probe, TopicCreation, WhenFull};
 use crate::protocol::Codec;
-use crate::sasl::{SaslMechanism, Secret};
+use crate::sasl::{SaslMechanism, Secret, VariableError};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// What a secret begins with that is the name of an environment variable.
-const VARIABLE: &str = "env.";
 
 const SECRET_REMEDY: &str = "give it as text or as \"env.NAME\"";
 
@@ -195,14 +192,9 @@ fn secret(
         let field = if field == "username" { "sasl.username" } else { "sasl.password" };
         return Err(ConfigError::Missing { field, remedy: SECRET_REMEDY });
     };
-    let Some(variable) = given.expose().strip_prefix(VARIABLE) else { return Ok(given) };
-    match lookup(variable) {
-        Some(value) if !value.is_empty() => Ok(Secret::new(value)),
-        found => {
-            let (variable, empty) = (variable.to_owned(), found.is_some());
-            Err(ConfigError::Variable { field, variable, empty })
-        }
-    }
+    Secret::resolve(given.expose(), lookup).map_err(|VariableError { variable, empty }| {
+        ConfigError::Variable { field, variable, empty }
+    })
 }
 
 fn compression(value: String) -> Result<Codec, ConfigError> {
