@@ -37,6 +37,10 @@ pub use ledger::{Counts, Ledger};
 
 mod complaints;
 
+/// The counter of what was given up for want of room, whatever exporter it was.
+const DROPPED: &str = "ottla_exporter_dropped_items";
+const DROPPED_HELP: &str = "Items given up because the buffer was full; they have failed, too";
+
 pub mod sink;
 pub use sink::{Delivery, Sink};
 

@@ -6,9 +6,7 @@
 //! booked, and every failure that is not a refusal is told.
 
 use super::ledger::Ledger;
-use crate::producer::{
-    Delivered, DeliveryError, Producer, ProducerMetrics, Record, SendError, Sending,
-};
+use crate::producer::{Delivered, Producer, ProducerMetrics, Record, SendError, Sending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,9 +163,7 @@ impl Pending {
         let Some(ledger) = self.ledger.take() else { return };
         match result {
             Ok(_) => ledger.on_delivered(self.items),
-            Err(
-                SendError::QueueFull { .. } | SendError::Delivery(DeliveryError::Displaced { .. }),
-            ) => ledger.on_dropped(self.items),
+            Err(error) if error.is_for_want_of_room() => ledger.on_dropped(self.items),
             Err(error) => ledger.on_failed(self.items, error.may_be_written()),
         }
     }

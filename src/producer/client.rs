@@ -662,6 +662,11 @@ impl SendError {
         }
     }
 
+    /// Whether the record was given up because the buffer was full: it, or it for a newer one.
+    pub const fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::QueueFull { .. } | Self::Delivery(DeliveryError::Displaced { .. }))
+    }
+
     /// Whether the record may be in the log all the same.
     pub const fn may_be_written(&self) -> bool {
         matches!(self, Self::Delivery(error) if error.may_be_written())

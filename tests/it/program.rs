@@ -453,6 +453,7 @@ async fn traces_in_kafka_are_counted_by_topic() {
     for line in [
         r#"ottla_exporter_sent_records{exporter="bifrost",topic="traces"} 1"#,
         r#"ottla_exporter_send_failed_records{exporter="bifrost",topic="traces"} 0"#,
+        r#"ottla_exporter_dropped_items{exporter="bifrost",topic="traces"} 0"#,
         r#"ottla_exporter_write_latency_seconds_count{exporter="bifrost"} 1"#,
         r#"ottla_ledger_items{exporter="bifrost",state="delivered"} 1"#,
     ] {

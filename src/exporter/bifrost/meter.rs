@@ -3,6 +3,7 @@
 //! Names follow those of OpenTelemetry's signals. Whoever installs a recorder of the `metrics` crate
 //! sees them; without one they cost next to nothing.
 
+use crate::exporter::{DROPPED, DROPPED_HELP};
 use crate::producer::{Delivered, SendError};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ pub(super) struct Meter {
     sent: Counter,
     sent_bytes: Counter,
     failed: Counter,
+    dropped: Counter,
     latency: Histogram,
 }
 
@@ -26,6 +28,7 @@ impl Meter {
         describe_counter!(SENT, "Records that Kafka has");
         describe_counter!(SENT_BYTES, "Bytes of values that Kafka has, before compression");
         describe_counter!(FAILED, "Records that Kafka does not have, or perhaps not");
+        describe_counter!(DROPPED, DROPPED_HELP);
         let told = "From a record's being sent to Kafka's having it";
         describe_histogram!(LATENCY, metrics::Unit::Seconds, told);
         let labels = [("exporter", "bifrost".to_owned()), ("topic", topic.to_owned())];
@@ -33,6 +36,7 @@ impl Meter {
             sent: counter!(SENT, &labels),
             sent_bytes: counter!(SENT_BYTES, &labels),
             failed: counter!(FAILED, &labels),
+            dropped: counter!(DROPPED, &labels),
             latency: histogram!(LATENCY, "exporter" => "bifrost"),
         }
     }
@@ -44,7 +48,8 @@ impl Meter {
         size: usize,
     ) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
         let (sent, sent_bytes) = (self.sent.clone(), self.sent_bytes.clone());
-        let (failed, latency) = (self.failed.clone(), self.latency.clone());
+        let (failed, dropped) = (self.failed.clone(), self.dropped.clone());
+        let latency = self.latency.clone();
         let started = Instant::now();
         move |result| match result {
             Ok(_) => {
@@ -52,7 +57,10 @@ impl Meter {
                 sent.increment(1);
                 sent_bytes.increment(size as u64);
             }
-            Err(_) => failed.increment(1),
+            Err(error) => {
+                failed.increment(1);
+                dropped.increment(u64::from(error.is_for_want_of_room()));
+            }
         }
     }
 }

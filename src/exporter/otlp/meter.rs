@@ -9,6 +9,7 @@ use super::fault::Refused;
 use super::schema::Signal;
 use super::sending::ExportError;
 use crate::exporter::complaints::Complaints;
+use crate::exporter::{DROPPED, DROPPED_HELP};
 use crate::producer::{Delivered, SendError};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use std::sync::Arc;
@@ -104,6 +105,9 @@ impl Meter {
                 let labels = [("signal", signal.to_owned()), ("topic", topic)];
                 counter!(FAILED, &labels).increment(u64::from(items));
                 counter!(FAILED_RECORDS, &labels).increment(1);
+                if error.is_for_want_of_room() {
+                    counter!(DROPPED, &labels).increment(u64::from(items));
+                }
             }
         }
     }
@@ -119,6 +123,7 @@ fn describe() {
     describe_counter!(SENT_RECORDS, "Records that Kafka has");
     describe_counter!(SENT_BYTES, "Bytes of values that Kafka has, before compression");
     describe_counter!(FAILED, "Items that Kafka does not have, or perhaps not");
+    describe_counter!(DROPPED, DROPPED_HELP);
     describe_counter!(FAILED_RECORDS, "Records that Kafka does not have, or perhaps not");
     describe_histogram!(
         LATENCY,

@@ -1,9 +1,11 @@
 //! What is counted of rows, beside their ledger.
 //!
-//! Names and labels are TensorZero's, whose dashboards are known. Whoever installs a recorder of the
-//! `metrics` crate sees them; without one they cost next to nothing.
+//! Names and labels are TensorZero's, whose dashboards are known; what is dropped is counted as by
+//! the other exporters. Whoever installs a recorder of the `metrics` crate sees them; without one
+//! they cost next to nothing.
 
 use super::DataType;
+use crate::exporter::{DROPPED, DROPPED_HELP};
 use crate::producer::{Delivered, SendError};
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use tokio::time::Instant;
@@ -33,13 +35,16 @@ pub(super) fn on_refused() {
 pub(super) struct Meter {
     success: Counter,
     failed: Counter,
+    dropped: Counter,
     duration: Histogram,
 }
 
 impl Meter {
     pub(super) fn new(data_type: DataType, topic: &str) -> Self {
         let labels = [("topic", topic.to_owned()), ("data_type", data_type.name().to_owned())];
+        let of_ours = [("exporter", "tensorzero".to_owned()), ("topic", topic.to_owned())];
         Self {
+            dropped: counter!(DROPPED, &of_ours),
             success: counter!(SUCCESS, &labels),
             failed: counter!(FAILED, &labels),
             duration: histogram!(DURATION, &labels),
@@ -50,6 +55,7 @@ impl Meter {
     #[expect(clippy::disallowed_methods, reason = "it is how long users wait, and rules nothing")]
     pub(super) fn row(&self) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
         let (success, failed) = (self.success.clone(), self.failed.clone());
+        let dropped = self.dropped.clone();
         let duration = self.duration.clone();
         let started = Instant::now();
         move |result| match result {
@@ -57,7 +63,10 @@ impl Meter {
                 duration.record(started.elapsed().as_secs_f64() * 1000.0);
                 success.increment(1);
             }
-            Err(_) => failed.increment(1),
+            Err(error) => {
+                failed.increment(1);
+                dropped.increment(u64::from(error.is_for_want_of_room()));
+            }
         }
     }
 }
@@ -66,6 +75,7 @@ fn describe() {
     describe_counter!(CONNECTIONS, "Times that Kafka was reached at start");
     describe_counter!(CONNECTION_ERRORS, "Times that Kafka was not reached at start");
     describe_counter!(SUCCESS, "Rows that Kafka has");
+    describe_counter!(DROPPED, DROPPED_HELP);
     describe_counter!(FAILED, "Rows that Kafka does not have, or perhaps not");
     describe_counter!(SERIALIZATION_ERRORS, "Rows refused as malformed, each told to its sender");
     describe_histogram!(
