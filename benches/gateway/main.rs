@@ -24,6 +24,8 @@
     reason = "the numbers are the bench's own, and small"
 )]
 
+#[path = "../producer/process.rs"]
+mod process;
 #[path = "../producer/sink.rs"]
 mod sink;
 #[path = "../producer/watch.rs"]
@@ -34,13 +36,12 @@ use ottla::exporter::bifrost::{
     BifrostConfig, BifrostExporter, ContentLogging, Filter, Trace, encode, traces,
 };
 use ottla::producer::{Producer, ProducerConfig};
+use process::SinkProcess;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::error::Error;
 use std::hint::black_box;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -230,25 +231,20 @@ fn runtime() -> Fallible<Runtime> {
 
 /// What takes the place of Kafka, and where it listens.
 struct Sink {
-    process: Option<Child>,
+    _process: Option<SinkProcess>,
     address: String,
 }
 
 impl Sink {
     fn start(delay: Duration) -> Fallible<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["sink", &delay.as_millis().to_string()]).stdout(Stdio::piped());
-        let mut process = command.spawn()?;
-        let output = process.stdout.take().ok_or("no output")?;
-        let mut address = String::new();
-        BufReader::new(output).read_line(&mut address)?;
-        Ok(Self { process: Some(process), address: address.trim().to_owned() })
+        let process = SinkProcess::start(delay)?;
+        Ok(Self { address: process.address.clone(), _process: Some(process) })
     }
 
     /// Where nobody listens.
     fn nobody() -> Fallible<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        Ok(Self { process: None, address })
+        Ok(Self { _process: None, address })
     }
 
     fn exporter(
@@ -263,15 +259,5 @@ impl Sink {
         config.buffer_memory = buffer;
         let settings = BifrostConfig::new([&self.address], TOPIC);
         Ok(BifrostExporter::over(Producer::start(config)?, &settings)?)
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            // It has nothing to lose, and may be gone.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 }

@@ -23,15 +23,16 @@
 
 mod client;
 mod floor;
+mod process;
 mod sink;
 #[path = "../traces/mod.rs"]
 mod traces;
 mod watch;
 
 use ottla::protocol::Codec;
+use process::SinkProcess;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -259,38 +260,21 @@ fn compare(sink: &Sink, task: Task) -> Fallible<(Cost, Cost)> {
     Ok((Cost::median(&floor), Cost::median(&ottla)))
 }
 
-/// A sink process, and where it listens.
-struct Sink {
-    process: Child,
-    address: String,
-}
+/// Who runs against a sink.
+struct Sink(SinkProcess);
 
 impl Sink {
     fn start(delay: Duration) -> Fallible<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["sink", &delay.as_millis().to_string()]).stdout(Stdio::piped());
-        let mut process = command.spawn()?;
-        let output = process.stdout.take().ok_or("no output")?;
-        let mut address = String::new();
-        BufReader::new(output).read_line(&mut address)?;
-        Ok(Self { process, address: address.trim().to_owned() })
+        Ok(Self(SinkProcess::start(delay)?))
     }
 
     fn run(&self, who: &str, task: Task) -> Fallible<Cost> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([who, &self.address]).args(task.arguments()).stderr(Stdio::inherit());
+        command.args([who, &self.0.address]).args(task.arguments()).stderr(Stdio::inherit());
         let output = command.output()?;
         if !output.status.success() {
             return Err(format!("{who} failed at {task:?}").into());
         }
         Cost::parse(String::from_utf8(output.stdout)?.trim())
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        // It has nothing to lose, and may be gone.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -9,7 +9,7 @@ use ottla::broker::{
 };
 use ottla::protocol::ErrorCode;
 
-use crate::program::{Config, ottla, run, text};
+use crate::process::{Config, ottla, run, text};
 use crate::security::{file, tls, users};
 
 async fn start(config: BrokerConfig) -> EmbeddedBroker {

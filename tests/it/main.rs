@@ -10,6 +10,7 @@ mod faults;
 mod kcat;
 mod lifecycle;
 mod otlp;
+mod process;
 mod producer;
 mod profiles;
 mod program;

@@ -1,6 +1,6 @@
 //! OpenTelemetry through the program: by gRPC and HTTP, from clients that are not ours, into topics.
 
-use super::program::{ottla, text};
+use super::process::{Running, get, http, ottla, text};
 use super::real_kafka;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
@@ -17,17 +17,13 @@ use ottla::broker::{AcceptedRecord, BrokerConfig, EmbeddedBroker, ProduceFault};
 use ottla::protocol::compression::Compressor;
 use ottla::protocol::{Codec, ErrorCode};
 use prost::Message;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 
 /// The program as a service, and where it listens.
 struct Service {
-    child: Child,
-    log: BufReader<ChildStderr>,
+    running: Running,
     grpc: String,
     http: String,
     admin: String,
@@ -44,20 +40,12 @@ impl Service {
         for endpoint in ["--otlp-grpc-endpoint", "--otlp-http-endpoint", "--admin-endpoint"] {
             command.args([endpoint, "127.0.0.1:0"]);
         }
-        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut address_after = |before: &str| loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it served");
-            if let Some((_, rest)) = line.split_once(before) {
-                break rest.trim().split('/').next().unwrap().to_owned();
-            }
-        };
-        let grpc = address_after("gRPC at ");
-        let http = address_after("http://");
-        let admin = address_after("http://");
-        Self { child, log, grpc, http, admin }
+        command.args(arguments);
+        let mut running = Running::start(command);
+        let grpc = running.address_after("gRPC at ");
+        let http = running.address_after("http://");
+        let admin = running.address_after("http://");
+        Self { running, grpc, http, admin }
     }
 
     async fn channel(&self) -> Channel {
@@ -65,27 +53,12 @@ impl Service {
     }
 
     /// The status, the head and the body of an answer.
-    fn http(&self, address: &str, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let size = body.len();
-        let head =
-            format!("{head}Host: test\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = text(&answer[..end]);
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_lowercase(), answer[end + 4..].to_vec())
-    }
-
     fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        self.http(&self.http, &format!("POST {path} HTTP/1.1\r\n{headers}"), body)
+        http(&self.http, &format!("POST {path} HTTP/1.1\r\n{headers}"), body)
     }
 
     fn metrics(&self) -> String {
-        text(&self.http(&self.admin, "GET /metrics HTTP/1.1\r\n", b"").2)
+        get(&self.admin, "/metrics")
     }
 
     /// Received, and what became of it: filtered, delivered, failed, pending.
@@ -101,19 +74,8 @@ impl Service {
         (count("received"), ["filtered", "delivered", "failed", "pending"].map(count))
     }
 
-    fn terminate(mut self) -> (i32, String) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), log)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn terminate(self) -> (i32, String) {
+        self.running.terminate()
     }
 }
 

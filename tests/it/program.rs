@@ -1,71 +1,18 @@
 //! The program, as a person runs it: what it prints, answers and exits with.
 
-use std::fs;
+use super::process::{Config, Running, free_address, get, http, ottla, run, text};
+use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
-
-use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 
 pub(crate) const TRACE: &str = include_str!("../golden/bifrost-trace.json");
 const RECORD: &str = include_str!("../golden/bifrost-record.json");
 
-pub(crate) fn ottla(arguments: &[&str]) -> Command {
-    // The program as it ships, where that has been built.
-    let built = std::env::var_os("OTTLA_TEST_PROGRAM");
-    let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_ottla").into()));
-    command.args(arguments).env_remove("OTTLA_LOG").env_remove("OTTLA_CONFIG");
-    command
-}
-
-pub(crate) fn run(mut command: Command, input: &str) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // A program that refuses its arguments reads no input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A configuration file that is gone with the value.
-pub(crate) struct Config(PathBuf);
-
-impl Config {
-    pub(crate) fn new(name: &str, entry: &str) -> Self {
-        let folder = std::env::temp_dir();
-        let path = folder.join(format!("ottla-{}-{name}.json", std::process::id()));
-        let entry = format!(r#"{{"enabled": true, "name": "kafka", "config": {entry}}}"#);
-        fs::write(&path, format!(r#"{{"plugins": [{entry}]}}"#)).unwrap();
-        Self(path)
-    }
-
-    /// A file of TOML.
-    pub(crate) fn toml(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ottla-{}-{name}.toml", std::process::id()));
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Config {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// A service, and where it serves HTTP. Killed if a test ends early.
+/// A service, and where it serves HTTP.
 pub(crate) struct Service {
-    child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    running: Running,
     pub(crate) address: String,
 }
 
@@ -73,60 +20,21 @@ impl Service {
     pub(crate) fn start(config: &Config, arguments: &[&str]) -> Self {
         let mut command = ottla(&["start", "--otlp-http-endpoint", "127.0.0.1:0"]);
         command.args(["--config", config.path()]).args(arguments);
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it served");
-            if let Some((_, rest)) = line.split_once("http://") {
-                break rest.split('/').next().unwrap().to_owned();
-            }
-        };
-        Self { child, log, address }
+        let mut running = Running::start(command);
+        let address = running.address_after("http://");
+        Self { running, address }
     }
 
     /// The status and the body of an answer.
     pub(crate) fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        // It may answer, and close, before it has read a body that it refuses.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.trim_end().to_owned())
+        let head = format!("POST {path} HTTP/1.1\r\n{headers}");
+        let (status, _, answer) = http(&self.address, &head, body);
+        (status, text(&answer).trim_end().to_owned())
     }
 
-    /// Asks it to end, as a process manager does, and returns its code and the rest of its log.
-    pub(crate) fn terminate(mut self) -> (i32, String) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), log)
+    pub(crate) fn terminate(self) -> (i32, String) {
+        self.running.terminate()
     }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-pub(crate) fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 async fn broker() -> EmbeddedBroker {
@@ -378,11 +286,6 @@ async fn security_that_cannot_work_says_why_in_one_sentence() {
 }
 
 /// An address on which nothing listens.
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 #[test]
 fn a_server_that_is_no_kafka_broker_is_recognised() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -16,7 +16,7 @@ use ottla::producer::{
 use ottla::protocol::Codec;
 use ottla::sasl::{SaslMechanism, Secret};
 
-use crate::program::ottla;
+use crate::process::ottla;
 use crate::security::file;
 
 const CONSOLE_CONSUMER: &str =

@@ -15,7 +15,8 @@ use ottla::producer::{
 use ottla::sasl::{CredentialProvider, Credentials, SaslMechanism, Secret};
 
 use crate::kcat::try_kcat;
-use crate::program::{Config, TRACE, ottla, run, text};
+use crate::process::{Config, ottla, run, text};
+use crate::program::TRACE;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -14,7 +14,7 @@ use ottla::producer::{ProducerConfig, SaslConfig};
 use ottla::protocol::ErrorCode;
 use ottla::sasl::{SaslMechanism, Secret};
 
-use crate::program::{Config, ottla, run, text};
+use crate::process::{Config, ottla, run, text};
 use crate::security::users;
 
 async fn start(config: BrokerConfig) -> EmbeddedBroker {

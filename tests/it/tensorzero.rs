@@ -1,49 +1,17 @@
 //! TensorZero's inferences through the program: its own TOML, its rows, its topics and metrics.
 
-use super::program::{Config, Service, free_address, get, ottla, run, text};
+use super::process::{Config, free_address, get, ottla, run, text};
+use super::program::Service;
 use super::security::{file, tls};
 use ottla::broker::{BrokerConfig, BrokerSasl, EmbeddedBroker, ProduceFault};
 use ottla::protocol::{Codec, ErrorCode};
 use std::process::Output;
 
 /// TensorZero's documentation, word for word.
-const DOCUMENTED: &str = r#"[gateway.observability]
-enabled = true
-async_writes = true
-
-[gateway.observability.kafka]
-enabled = true
-brokers = "localhost:9092"  # Comma-separated list of Kafka brokers
-topic_prefix = "tensorzero"  # Prefix for all Kafka topics
-
-# Optional settings
-compression_type = "lz4"  # Options: none, gzip, snappy, lz4, zstd
-batch_size = 1000  # Maximum number of messages to batch
-linger_ms = 10  # Time to wait for batching messages
-request_timeout_ms = 5000  # Request timeout in milliseconds
-
-# Optional SASL authentication
-[gateway.observability.kafka.sasl]
-mechanism = "PLAIN"  # Options: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
-username = "your-username"
-password = "your-password"
-"#;
+const DOCUMENTED: &str = include_str!("../golden/tensorzero.toml");
 
 /// The documentation's, too.
-const MODEL: &str = r#"{
-  "id": "inference-uuid",
-  "inference_id": "parent-inference-uuid",
-  "raw_request": "...",
-  "raw_response": "...",
-  "input_messages": "...",
-  "output": "...",
-  "model_name": "gpt-4",
-  "model_provider_name": "openai",
-  "input_tokens": 100,
-  "output_tokens": 200,
-  "response_time_ms": 500,
-  "cached": false
-}"#;
+const MODEL: &str = include_str!("../golden/tensorzero-model-inference.json");
 
 /// The documentation's, with something in the places of its dots.
 const CHAT: &str = r#"{
@@ -259,7 +227,7 @@ async fn what_cannot_start_says_why_in_one_sentence() {
     ] {
         let config = Config::toml(&format!("tensorzero-{name}"), &text);
         let output = run(ottla(&["start", "--config", config.path()]), "");
-        let shown = super::program::text(&output.stderr);
+        let shown = super::process::text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{shown}");
         assert!(shown.contains(message) && !shown.contains("hunter2"), "{shown}");
         assert_eq!(shown.lines().count(), 1, "{shown}");

@@ -280,20 +280,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub(super) const MODEL: &str = r#"{
-  "id": "inference-uuid",
-  "inference_id": "parent-inference-uuid",
-  "raw_request": "...",
-  "raw_response": "...",
-  "input_messages": "...",
-  "output": "...",
-  "model_name": "gpt-4",
-  "model_provider_name": "openai",
-  "input_tokens": 100,
-  "output_tokens": 200,
-  "response_time_ms": 500,
-  "cached": false
-}"#;
+    /// TensorZero's documentation, word for word.
+    pub(super) const MODEL: &str =
+        include_str!("../../../tests/golden/tensorzero-model-inference.json");
 
     pub(super) const CHAT: &str = r#"{"id":"a","function_name":"f","variant_name":"v","episode_id":"e","input":{"messages":[]},"output":[{"type":"text","text":"hi"}],"processing_time_ms":123,"tags":{"key":"value"}}"#;
 

@@ -228,28 +228,8 @@ mod schema;
 mod tests {
     use super::*;
 
-    pub(super) const DOCUMENTED: &str = r#"
-[gateway.observability]
-enabled = true
-async_writes = true
-
-[gateway.observability.kafka]
-enabled = true
-brokers = "localhost:9092"  # Comma-separated list of Kafka brokers
-topic_prefix = "tensorzero"  # Prefix for all Kafka topics
-
-# Optional settings
-compression_type = "lz4"  # Options: none, gzip, snappy, lz4, zstd
-batch_size = 1000  # Maximum number of messages to batch
-linger_ms = 10  # Time to wait for batching messages
-request_timeout_ms = 5000  # Request timeout in milliseconds
-
-# Optional SASL authentication
-[gateway.observability.kafka.sasl]
-mechanism = "PLAIN"  # Options: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
-username = "your-username"
-password = "your-password"
-"#;
+    /// TensorZero's documentation, word for word.
+    pub(super) const DOCUMENTED: &str = include_str!("../../../../tests/golden/tensorzero.toml");
 
     pub(super) const MINIMAL: &str = "[gateway.observability.kafka]\nenabled = true\n\
                            brokers = \"a:1\"\ntopic_prefix = \"t\"\n";
