@@ -279,8 +279,8 @@ impl Producer {
     }
 
     /// Sends all records accepted so far without lingering, and waits until each has ended,
-    /// delivered or not. Records sent later do not prolong it. Dropping the future stops the wait
-    /// only.
+    /// delivered or not, and its listener has been told. Records sent later do not prolong it.
+    /// Dropping the future stops the wait only.
     pub async fn flush(&self) {
         let (answer, outstanding) = oneshot::channel();
         if self.shared.commands.send(Command::Flush(answer)).is_err() {

@@ -245,6 +245,8 @@ struct Progress {
     forwards: Vec<(u32, Arc<BatchCompletion>)>,
     /// Records whose end someone wants to be told instead of waiting for it.
     listeners: Vec<(u32, Listener)>,
+    /// Runs of records that have ended, and whose listeners are being told.
+    telling: u32,
 }
 
 /// How a run of records ended.
@@ -281,7 +283,11 @@ impl Progress {
         }
     }
 
+    /// Whether all records have ended, and whoever wanted to be told has been.
     fn is_over(&self) -> bool {
+        if self.telling > 0 {
+            return false;
+        }
         let ended: u32 = self.ends().map(|end| end.records.end - end.records.start).sum();
         self.count == Some(ended)
     }
@@ -349,13 +355,13 @@ impl BatchCompletion {
         }
         let end = End { records: records.clone(), outcome };
         progress.add(end.clone());
-        let mut wakers = std::mem::take(&mut progress.batch_wakers);
         let waiting = progress.record_wakers.len();
         let (from, to) = (records.start as usize, records.end as usize);
         let ended = &mut progress.record_wakers[from.min(waiting)..to.min(waiting)];
-        wakers.extend(ended.iter_mut().filter_map(Option::take));
+        let wakers: Vec<_> = ended.iter_mut().filter_map(Option::take).collect();
         let forwards = take_those_of(&records, &mut progress.forwards);
         let listeners = take_those_of(&records, &mut progress.listeners);
+        progress.telling += 1;
         drop(progress);
         // Wakers and listeners run foreign code: never under the lock.
         wakers.into_iter().for_each(Waker::wake);
@@ -365,6 +371,12 @@ impl BatchCompletion {
         for (index, listener) in listeners {
             listener.tell(end.record(index));
         }
+        // Last, so that whoever flushed finds everything booked.
+        let mut progress = self.lock();
+        progress.telling -= 1;
+        let wakers = std::mem::take(&mut progress.batch_wakers);
+        drop(progress);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Ends `single`, a completion of one record, as this batch's record of `index` ends.
@@ -538,6 +550,22 @@ mod tests {
         batch.settle(0..3, acknowledged(40));
         batch.settle(0..3, acknowledged(90));
         assert_eq!(records.iter().map(offset).collect::<Vec<_>>(), [Some(40), Some(41), Some(42)]);
+    }
+
+    #[test]
+    fn a_batch_is_settled_when_its_listeners_have_been_told() {
+        let batch = Arc::new(BatchCompletion::default());
+        batch.close(1);
+        let (told, seen) = std::sync::mpsc::channel();
+        let same = Arc::clone(&batch);
+        let listener = move |_| {
+            let settled = same.poll_settled(&Context::from_waker(Waker::noop()));
+            told.send(settled.is_ready()).unwrap();
+        };
+        batch.listen(0, Listener::Once(Box::new(listener)));
+        batch.settle(0..1, acknowledged(40));
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), [false]);
+        assert!(batch.poll_settled(&Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]
