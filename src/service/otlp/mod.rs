@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Memory for all bodies of requests at once, unless the largest takes more. It is held for as long
 /// as records wait for their room in the buffer, and no longer.
-const ROOM: usize = 24 << 20;
+const ROOM: usize = 16 << 20;
 
 /// What may stand around the largest message.
 const AROUND: usize = 64 << 10;
