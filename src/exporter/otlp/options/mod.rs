@@ -14,6 +14,7 @@ mod effective;
 pub use effective::Effective;
 
 mod file;
+#[cfg(feature = "cli")]
 pub(crate) use file::FlagText;
 
 mod table;
