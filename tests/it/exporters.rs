@@ -184,7 +184,12 @@ async fn a_request_of_opentelemetry_is_exported_without_waiting_and_its_drops_ar
     assert_eq!(u64::try_from(broker.accepted("otlp_traces").len()).unwrap(), counts.delivered);
 
     exporter.close(Duration::from_secs(10)).await;
-    let error = exporter.export_and_wait(&otlp("late"), Duration::ZERO).await.unwrap_err();
-    assert!(error.to_string().starts_with("shutting down"), "{error}");
+    for signal in Signal::ALL {
+        // The same bytes are a request of each signal, with an item without a name.
+        let body = Bytes::from_static(b"\x0a\x04\x12\x02\x12\x00");
+        let late = Request { signal, body, ..otlp("") };
+        let error = exporter.export_and_wait(&late, Duration::ZERO).await.unwrap_err();
+        assert!(error.to_string().starts_with("shutting down"), "{signal:?}: {error}");
+    }
     producer.close(Duration::from_secs(10)).await;
 }

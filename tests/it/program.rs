@@ -285,7 +285,6 @@ async fn security_that_cannot_work_says_why_in_one_sentence() {
     }
 }
 
-/// An address on which nothing listens.
 #[test]
 fn a_server_that_is_no_kafka_broker_is_recognised() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -310,6 +309,13 @@ fn a_server_that_is_no_kafka_broker_is_recognised() {
     server.join().unwrap();
 }
 
+fn assert_metrics(admin: &str, lines: &[&str]) {
+    let shown = get(admin, "/metrics");
+    for line in lines {
+        assert!(shown.lines().any(|shown| shown == *line), "{line:?} is not in\n{shown}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
     let broker = broker().await;
@@ -329,16 +335,16 @@ async fn a_full_queue_sends_the_sender_away_with_a_time_to_come_back() {
         answer,
         r#"{"accepted":0,"errors":["the queue is full: send the traces again later"]}"#
     );
-    let shown = get(&admin, "/metrics");
-    for line in [
-        r#"ottla_ledger_items{exporter="bifrost",state="received"} 4"#,
-        r#"ottla_ledger_items{exporter="bifrost",state="pending"} 4"#,
-        r#"ottla_ledger_items{exporter="bifrost",state="refused"} 2"#,
-        r#"ottla_exporter_queue_records{exporter="bifrost"} 4"#,
-        r#"ottla_exporter_queue_capacity_bytes{exporter="bifrost"} 83886080"#,
-    ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
-    }
+    assert_metrics(
+        &admin,
+        &[
+            r#"ottla_ledger_items{exporter="bifrost",state="received"} 4"#,
+            r#"ottla_ledger_items{exporter="bifrost",state="pending"} 4"#,
+            r#"ottla_ledger_items{exporter="bifrost",state="refused"} 2"#,
+            r#"ottla_exporter_queue_records{exporter="bifrost"} 4"#,
+            r#"ottla_exporter_queue_capacity_bytes{exporter="bifrost"} 83886080"#,
+        ],
+    );
     let (code, log) = service.terminate();
     assert_eq!(code, 4, "{log}");
     assert!(log.contains("0 traces delivered"), "{log}");
@@ -352,16 +358,16 @@ async fn traces_in_kafka_are_counted_by_topic() {
     let service = Service::start(&config, &["--ack", "broker", "--admin-endpoint", &admin]);
     let (status, answer) = service.post("/v1/bifrost/traces", "", br#"{"TraceID": "a"}"#);
     assert_eq!(status, 200, "{answer}");
-    let shown = get(&admin, "/metrics");
-    for line in [
-        r#"ottla_exporter_sent_records{exporter="bifrost",topic="traces"} 1"#,
-        r#"ottla_exporter_send_failed_records{exporter="bifrost",topic="traces"} 0"#,
-        r#"ottla_exporter_dropped_items{exporter="bifrost",topic="traces"} 0"#,
-        r#"ottla_exporter_write_latency_seconds_count{exporter="bifrost"} 1"#,
-        r#"ottla_ledger_items{exporter="bifrost",state="delivered"} 1"#,
-    ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
-    }
+    assert_metrics(
+        &admin,
+        &[
+            r#"ottla_exporter_sent_records{exporter="bifrost",topic="traces"} 1"#,
+            r#"ottla_exporter_send_failed_records{exporter="bifrost",topic="traces"} 0"#,
+            r#"ottla_exporter_dropped_items{exporter="bifrost",topic="traces"} 0"#,
+            r#"ottla_exporter_write_latency_seconds_count{exporter="bifrost"} 1"#,
+            r#"ottla_ledger_items{exporter="bifrost",state="delivered"} 1"#,
+        ],
+    );
     let (code, log) = service.terminate();
     assert_eq!(code, 0, "{log}");
 }

@@ -3,15 +3,16 @@
 //! Decides how such an item is kept: a record of its own in a topic whose limit is larger, by a
 //! producer that does not share the others' limit; or a line of OTLP/JSON at the end of a file.
 
-use super::config::{DeadLetters, Format, PerSignal};
+use super::config::{DeadLetters, Format, OtlpConfig, PerSignal};
 use super::cut::Piece;
 use super::exporter::OtlpError;
 use super::json;
 use super::route::Route;
 use super::schema::Signal;
+use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
-use crate::producer::{Producer, ProducerConfig, Record, SendError};
+use crate::producer::{Producer, Record, SendError};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,13 @@ use std::time::Duration;
 const SIZE_MAX: usize = 64 << 20;
 
 #[derive(Debug)]
-pub(super) enum DeadLetterOffice {
+pub(super) struct DeadLetterOffice {
+    keeper: Keeper,
+    complaints: Arc<Complaints>,
+}
+
+#[derive(Debug)]
+enum Keeper {
     Topic { topic: String, format: Format, sinks: PerSignal<Sink> },
     File { file: Mutex<File>, ledgers: PerSignal<Arc<Ledger>> },
 }
@@ -29,26 +36,28 @@ pub(super) enum DeadLetterOffice {
 impl DeadLetterOffice {
     pub(super) fn open(
         to: &DeadLetters,
-        format: Format,
-        producer: &ProducerConfig,
+        config: &OtlpConfig,
         ledgers: &PerSignal<Arc<Ledger>>,
+        complaints: Arc<Complaints>,
     ) -> Result<Self, OtlpError> {
-        match to {
+        let keeper = match to {
             DeadLetters::Topic(topic) => {
-                let mut config = producer.clone();
-                config.record_size_max = SIZE_MAX;
-                config.buffer_memory = config.buffer_memory.max(SIZE_MAX);
-                let producer = Producer::start(config)?;
+                let (topic, format) = (topic.clone(), config.format);
+                let mut producer = config.producer.clone();
+                producer.record_size_max = SIZE_MAX;
+                producer.buffer_memory = producer.buffer_memory.max(SIZE_MAX);
+                let producer = Producer::start(producer)?;
                 let sink = |signal| Sink::booking(producer.clone(), Arc::clone(ledgers.of(signal)));
-                Ok(Self::Topic { topic: topic.clone(), format, sinks: PerSignal::from_fn(sink) })
+                Keeper::Topic { topic, format, sinks: PerSignal::from_fn(sink) }
             }
             DeadLetters::File(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path);
                 let file =
                     file.map_err(|cause| OtlpError::DeadLetterFile { path: path.clone(), cause })?;
-                Ok(Self::File { file: Mutex::new(file), ledgers: ledgers.clone() })
+                Keeper::File { file: Mutex::new(file), ledgers: ledgers.clone() }
             }
-        }
+        };
+        Ok(Self { keeper, complaints })
     }
 
     /// Keeps a letter; `None` when it is kept at once, or nobody waits. An error says why it is lost.
@@ -60,8 +69,8 @@ impl DeadLetterOffice {
         waits: bool,
     ) -> Result<Option<Delivery>, String> {
         let items = u64::from(letter.items);
-        match self {
-            Self::Topic { topic, format, sinks } => {
+        match &self.keeper {
+            Keeper::Topic { topic, format, sinks } => {
                 let mut text = Vec::new();
                 let value = match format {
                     Format::Protobuf => &letter.value[..],
@@ -71,12 +80,11 @@ impl DeadLetterOffice {
                     }
                 };
                 let record = Record::to(topic).value(value).headers(route.headers());
-                let to = topic.clone();
+                let (to, complaints) = (topic.clone(), Arc::clone(&self.complaints));
                 let tell = move |result: &Result<_, SendError>| {
                     if let Err(error) = result {
-                        tracing::error!(
-                            "kafka exporter: failed to write dead letter to {to:?}: {error}"
-                        );
+                        complaints
+                            .tell(|| format!("failed to write dead letter to {to:?}: {error}"));
                     }
                 };
                 let sink = sinks.of(signal);
@@ -87,7 +95,7 @@ impl DeadLetterOffice {
                 let sent = sink.send(record, items, tell).await;
                 sent.map(Some).map_err(|error| error.to_string())
             }
-            Self::File { file, ledgers } => {
+            Keeper::File { file, ledgers } => {
                 let mut line = Vec::new();
                 json::write(signal, &letter.value, &mut line);
                 line.push(b'\n');
@@ -101,7 +109,7 @@ impl DeadLetterOffice {
                     }
                     Err(error) => {
                         ledger.on_failed(items, false);
-                        tracing::error!("kafka exporter: failed to write dead letter: {error}");
+                        self.complaints.tell(|| format!("failed to write dead letter: {error}"));
                         Err(format!("the file of dead letters cannot be written: {error}"))
                     }
                 }
@@ -110,13 +118,13 @@ impl DeadLetterOffice {
     }
 
     pub(super) async fn flush(&self) {
-        if let Self::Topic { sinks, .. } = self {
+        if let Keeper::Topic { sinks, .. } = &self.keeper {
             sinks.traces.flush().await;
         }
     }
 
     pub(super) async fn close(&self, timeout: Duration) {
-        if let Self::Topic { sinks, .. } = self {
+        if let Keeper::Topic { sinks, .. } = &self.keeper {
             sinks.traces.close(timeout).await;
         }
     }

@@ -21,6 +21,7 @@ use crate::exporter::startup::{Obstacle, Startup};
 use crate::producer::{AdminError, Producer, ProducerMetrics, StartError};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
@@ -154,7 +155,7 @@ impl OtlpExporter {
         let complaints = Arc::new(Complaints::new("kafka exporter"));
         let dead_letters = match &config.oversize.dead_letters {
             Some(to) => {
-                Some(DeadLetterOffice::open(to, config.format, &config.producer, &ledgers)?)
+                Some(DeadLetterOffice::open(to, &config, &ledgers, Arc::clone(&complaints))?)
             }
             None => None,
         };
@@ -297,15 +298,16 @@ impl OtlpExporter {
         tokio::join!(self.sinks.traces.flush(), letters);
     }
 
-    /// Takes no more requests, delivers what was accepted for up to `timeout`, and ends the rest.
+    /// Takes no more requests, delivers what was accepted for up to `timeout`, and ends the rest; a
+    /// shared producer goes on with that.
     pub async fn close(&self, timeout: Duration) {
-        // One producer is behind all three signals.
+        let sinks = Signal::ALL.map(|signal| self.sinks.of(signal).close(timeout));
         let letters = async {
             if let Some(office) = &self.dead_letters {
                 office.close(timeout).await;
             }
         };
-        tokio::join!(self.sinks.traces.close(timeout), letters);
+        tokio::join!(join_all(sinks), letters);
     }
 }
 
