@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 
 use super::fault::{Fault, Place, Reason, Refused};
 use super::protobuf::{self, DEPTH_MAX, Entry, Fields, Flaw, Value};
-use super::schema::{Field, Kind, Label, Look, Message, Role, SPAN_ID, Signal, TRACE_ID};
+use super::schema::{Field, Kind, Label, Look, Message, Role, Signal};
 
 mod quick;
 
@@ -103,22 +103,15 @@ impl<'a> Walk<'a> {
         while let [tag, value @ ..] = rest {
             let seen = match message.look(*tag) {
                 Look::Varint => quick::past_varint(value),
-                Look::Fixed64 => value.get(8..),
-                Look::Fixed32 => value.get(4..),
+                Look::Fixed(size) => value.get(usize::from(size)..),
+                Look::Id(size) => quick::past_id(value, size),
                 Look::Bytes => quick::measured(value).map(|(_, rest)| rest),
-                Look::String => match quick::measured(value) {
-                    Some((text, rest)) if quick::is_text(text) => Some(rest),
-                    _ => None,
+                Look::String => quick::past_text(value),
+                Look::Pair if depth + 1 < DEPTH_MAX => match quick::past_plain_pair(value) {
+                    None => self.nested(message, *tag, value, depth)?,
+                    seen => seen,
                 },
-                Look::TraceId => quick::past_id::<TRACE_ID>(value),
-                Look::SpanId => quick::past_id::<SPAN_ID>(value),
-                Look::Message => match (message.inner(*tag), quick::measured(value)) {
-                    (Some(inner), Some((content, rest))) if depth < DEPTH_MAX => {
-                        self.inner(inner, content, depth + 1)?;
-                        Some(rest)
-                    }
-                    _ => None,
-                },
+                Look::Pair | Look::Message => self.nested(message, *tag, value, depth)?,
                 Look::Closer => None,
             };
             rest = match seen {
@@ -127,6 +120,25 @@ impl<'a> Walk<'a> {
             };
         }
         Ok(())
+    }
+
+    /// Checks a message in a field of `outer` that begins with `tag`, if it is short enough to be seen
+    /// at a glance where it ends. What comes behind it.
+    #[inline]
+    fn nested(
+        &mut self,
+        outer: &'static Message,
+        tag: u8,
+        value: &'a [u8],
+        depth: usize,
+    ) -> Result<Option<&'a [u8]>, Fatal> {
+        match (outer.inner(tag), quick::measured(value)) {
+            (Some(inner), Some((content, rest))) if depth < DEPTH_MAX => {
+                self.inner(inner, content, depth + 1)?;
+                Ok(Some(rest))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Checks the first field of `rest`, whatever it is. What comes behind it.
@@ -174,9 +186,6 @@ impl<'a> Walk<'a> {
         bytes: &'a [u8],
         depth: usize,
     ) -> Result<(), Fatal> {
-        if message.is_pair() && depth < DEPTH_MAX && quick::is_plain_pair(bytes) {
-            return Ok(());
-        }
         self.message(message, bytes, depth)?;
         if message.role != Role::Item {
             return Ok(());

@@ -137,9 +137,9 @@ impl Message {
             if matches!(fields[place].label, Label::Oneof) && fields[place].number < oneof {
                 oneof = fields[place].number;
             }
-            let kind = fields[place].kind;
             if number < NUMBERS_SHORT {
-                looks[number << 3 | kind.wire().number() as usize] = Look::at(kind);
+                let kind = fields[place].kind;
+                looks[number << 3 | kind.wire().number() as usize] = Look::at(&fields[place]);
                 inner[number] = if let Kind::Message(inner) = kind { Some(inner) } else { None };
             }
             place += 1;
@@ -153,16 +153,11 @@ impl Message {
         self.looks[tag as usize]
     }
 
-    /// The message that a field that begins with this byte holds, if it is [`Look::Message`].
+    /// The message that a field that begins with this byte holds, if it is [`Look::Message`] or
+    /// [`Look::Pair`].
     #[inline]
     pub(crate) fn inner(&self, tag: u8) -> Option<&'static Self> {
         *self.inner.get(usize::from(tag >> 3))?
-    }
-
-    /// Whether it is `KeyValue`: a name and a value.
-    #[inline]
-    pub(crate) fn is_pair(&self) -> bool {
-        std::ptr::eq(self, &common::KEY_VALUE)
     }
 
     /// Where in `fields` the field with that number is, if the schema knows it.
@@ -296,36 +291,40 @@ pub(crate) enum Look {
     Closer,
     /// A number.
     Varint,
-    /// Eight bytes.
-    Fixed64,
-    /// Four bytes.
-    Fixed32,
+    /// So many bytes.
+    Fixed(u8),
     /// Text.
     String,
     /// Any bytes.
     Bytes,
-    /// A trace id, or none.
-    TraceId,
-    /// A span id, or none.
-    SpanId,
-    /// A message.
+    /// An id of so many bytes, or none.
+    Id(u8),
+    /// A `KeyValue`: a name and a value, of which there are more than of anything else.
+    Pair,
+    /// Any other message.
     Message,
 }
 
 impl Look {
-    const fn at(kind: Kind) -> Self {
-        match (kind, kind.wire()) {
+    #[expect(clippy::cast_possible_truncation, reason = "ids have sixteen bytes at most")]
+    const fn at(field: &Field) -> Self {
+        match (field.kind, field.kind.wire()) {
             (_, Wire::Varint) => Self::Varint,
-            (_, Wire::Fixed64) => Self::Fixed64,
-            (_, Wire::Fixed32) => Self::Fixed32,
+            (_, Wire::Fixed64) => Self::Fixed(8),
+            (_, Wire::Fixed32) => Self::Fixed(4),
             (Kind::String, _) => Self::String,
-            (Kind::Id(TRACE_ID), _) => Self::TraceId,
-            (Kind::Id(SPAN_ID), _) => Self::SpanId,
+            (Kind::Id(size), _) => Self::Id(size as u8),
+            (Kind::Message(_), _) if is_attributes(field) => Self::Pair,
             (Kind::Message(_), _) => Self::Message,
-            (Kind::Bytes, _) => Self::Bytes,
-            _ => Self::Closer,
+            _ => Self::Bytes,
         }
     }
+}
+
+/// Told by the name: messages refer to each other in circles, so that tables cannot look into each
+/// other while they are made.
+const fn is_attributes(field: &Field) -> bool {
+    matches!(field.name.as_bytes(), b"attributes")
 }
 
 /// The wire types that proto3 writes.
@@ -437,6 +436,9 @@ mod tests {
                     assert_eq!(message.look(tag) != Look::Closer, is_right, "{}", field.name);
                 }
                 let tag = u8::try_from(field.number << 3 | field.kind.wire().number()).unwrap();
+                if message.look(tag) == Look::Pair {
+                    assert_eq!(message.inner(tag).unwrap().name, "KeyValue");
+                }
                 let inner = message.inner(tag).map(|inner| inner.name);
                 let expected = match field.kind {
                     Kind::Message(inner) => Some(inner.name),

@@ -23,40 +23,46 @@ pub(super) fn past_varint(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(last + 1..)
 }
 
-/// What comes behind an id of `SIZE` bytes, or none.
+/// What comes behind an id of so many bytes.
 #[inline(always)]
-pub(super) fn past_id<const SIZE: usize>(bytes: &[u8]) -> Option<&[u8]> {
-    let (id, rest) = measured(bytes)?;
-    (id.len() == SIZE || id.is_empty()).then_some(rest)
+pub(super) fn past_id(bytes: &[u8], size: u8) -> Option<&[u8]> {
+    match bytes {
+        [found, id @ ..] if *found == size => id.get(usize::from(size)..),
+        _ => None,
+    }
 }
 
-/// Whether these bytes are UTF-8.
+/// What comes behind a string.
 #[inline(always)]
-pub(super) fn is_text(bytes: &[u8]) -> bool {
-    is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
+pub(super) fn past_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (text, rest) = measured(bytes)?;
+    (is_ascii(text) || std::str::from_utf8(text).is_ok()).then_some(rest)
 }
 
-/// Whether a `KeyValue` is a name and, behind it, a value of a string or a number: as nearly all
-/// are, and as all encoders write them.
-#[inline]
-pub(super) fn is_plain_pair(bytes: &[u8]) -> bool {
+/// What comes behind a `KeyValue` that is a name and, behind it, a value of a string or a number, all
+/// of it short and ASCII: as nearly all are, and as all encoders write them.
+#[inline(always)]
+pub(super) fn past_plain_pair(bytes: &[u8]) -> Option<&[u8]> {
     const NAME: u8 = 1 << 3 | 2;
     const VALUE: u8 = 2 << 3 | 2;
     const TEXT: u8 = 1 << 3 | 2;
     const BOOL: u8 = 2 << 3;
     const INTEGER: u8 = 3 << 3;
-    let [NAME, name @ ..] = bytes else { return false };
-    let Some((name, [VALUE, value @ ..])) = measured(name) else { return false };
-    let Some((value, [])) = measured(value) else { return false };
-    let held = match value {
-        [TEXT, text @ ..] => match measured(text) {
-            Some((text, [])) => is_text(text),
+    let [size @ ..0x80, rest @ ..] = bytes else { return None };
+    let (pair, rest) = rest.split_at_checked(usize::from(*size))?;
+    let [NAME, size @ ..0x80, named @ ..] = pair else { return None };
+    let (name, value) = named.split_at_checked(usize::from(*size))?;
+    let [VALUE, size @ ..0x80, held @ ..] = value else { return None };
+    let is_plain = held.len() == usize::from(*size)
+        && match held {
+            // All tags and lengths are ASCII as well, so that one look at the whole pair does.
+            [TEXT, size, text @ ..] => text.len() == usize::from(*size) && is_ascii(pair),
+            [BOOL | INTEGER, number @ ..] => {
+                past_varint(number).is_some_and(<[u8]>::is_empty) && is_ascii(name)
+            }
             _ => false,
-        },
-        [BOOL | INTEGER, number @ ..] => past_varint(number).is_some_and(<[u8]>::is_empty),
-        _ => false,
-    };
-    held && is_text(name)
+        };
+    is_plain.then_some(rest)
 }
 
 /// Whether all of them are ASCII. Strings are short: they are seen in two looks, which overlap, where
@@ -67,7 +73,10 @@ fn is_ascii(bytes: &[u8]) -> bool {
         0..4 => bytes.iter().fold(0, |seen, byte| seen | u128::from(*byte)),
         4..8 => ends(bytes, |four| u128::from(u32::from_ne_bytes(four))),
         8..16 => ends(bytes, |eight| u128::from(u64::from_ne_bytes(eight))),
-        16..=32 => ends(bytes, u128::from_ne_bytes),
+        16..32 => ends(bytes, u128::from_ne_bytes),
+        32..=64 => ends(bytes, |half: [u8; 32]| {
+            half.as_chunks().0.iter().fold(0, |seen, part| seen | u128::from_ne_bytes(*part))
+        }),
         _ => return bytes.is_ascii(),
     };
     seen & HIGH_BITS == 0
@@ -94,34 +103,41 @@ mod tests {
     use proptest::sample::Index;
     use prost::Message as _;
 
-    fn pair() -> impl Strategy<Value = Vec<u8>> {
+    fn pair(name: &'static str, text: &'static str) -> impl Strategy<Value = Vec<u8>> {
         let value = prop_oneof![
-            ".{0,80}".prop_map(Value::StringValue),
+            text.prop_map(Value::StringValue),
             any::<bool>().prop_map(Value::BoolValue),
             (0..i64::MAX).prop_map(Value::IntValue),
         ];
-        ("[a-zé.]{1,40}", value).prop_map(|(key, value)| {
+        (name, value).prop_map(|(key, value)| {
             let value = Some(AnyValue { value: Some(value) });
-            KeyValue { key, value, ..Default::default() }.encode_to_vec()
+            KeyValue { key, value, ..Default::default() }.encode_length_delimited_to_vec()
         })
     }
 
     proptest! {
         #[test]
-        fn pairs_are_plain_as_encoders_write_them(pair in pair()) {
-            prop_assert!(is_plain_pair(&pair));
+        fn short_pairs_are_plain_as_encoders_write_them(
+            pair in pair("[a-z._]{1,40}", "[ -~]{0,75}"), behind: Vec<u8>,
+        ) {
+            let bytes = [&pair[..], &behind[..]].concat();
+            prop_assert_eq!(past_plain_pair(&bytes), Some(&behind[..]));
         }
 
         #[test]
         fn what_is_plain_the_generated_types_can_decode(
-            mut pair in pair(), changes in vec((any::<Index>(), any::<u8>()), 1..4), end: Index,
+            mut pair in pair("[a-zé.]{1,40}", ".{0,30}"),
+            changes in vec((any::<Index>(), any::<u8>()), 1..4), end: Index,
         ) {
             for (at, byte) in changes {
                 let at = at.index(pair.len());
                 pair[at] = byte;
             }
             for pair in [&pair[..], &pair[..end.index(pair.len())]] {
-                prop_assert!(!is_plain_pair(pair) || KeyValue::decode(pair).is_ok());
+                if let Some(rest) = past_plain_pair(pair) {
+                    let pair = &pair[..pair.len() - rest.len()];
+                    prop_assert!(KeyValue::decode_length_delimited(pair).is_ok());
+                }
             }
         }
     }
@@ -130,14 +146,20 @@ mod tests {
     fn a_byte_beyond_ascii_is_seen_wherever_it_is() {
         for size in 0..200 {
             let mut bytes = vec![b'x'; size];
-            assert!(is_ascii(&bytes) && is_text(&bytes), "{size}");
+            assert!(is_ascii(&bytes), "{size}");
             for at in 0..size {
                 bytes[at] = 0x80;
-                assert!(!is_ascii(&bytes) && !is_text(&bytes), "{at} of {size}");
+                assert!(!is_ascii(&bytes), "{at} of {size}");
                 bytes[at] = 0x7f;
             }
         }
-        assert!(!is_ascii("für".as_bytes()) && is_text("für".as_bytes()));
+    }
+
+    #[test]
+    fn text_is_utf8_whether_it_is_ascii_or_not() {
+        assert_eq!(past_text("\u{4}füra".as_bytes()), Some(&b"a"[..]));
+        assert_eq!(past_text(b"\x04f\xc3\xbc\xc3a"), None);
+        assert_eq!(past_text(b"\x00a"), Some(&b"a"[..]));
     }
 
     #[test]
