@@ -109,6 +109,11 @@ impl Sink {
         self.producer.metrics()
     }
 
+    /// Lets nothing linger that was accepted so far.
+    pub fn end_linger(&self) {
+        self.producer.end_linger();
+    }
+
     /// Sends what was accepted so far without lingering, and waits until all of it has ended.
     pub async fn flush(&self) {
         self.producer.flush().await;

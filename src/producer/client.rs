@@ -292,6 +292,15 @@ impl Producer {
         }
     }
 
+    /// Lets no record linger that was accepted so far, and waits for nothing: for callers who know
+    /// that nobody comes to keep it company. As under a [linger](ProducerConfig::linger) of zero,
+    /// batches still grow while their broker is busy.
+    pub fn end_linger(&self) {
+        if self.shared.accumulator.end_linger(driver::now()) {
+            self.shared.bell.notify_one();
+        }
+    }
+
     /// Refuses new records, delivers those accepted for up to `timeout`, and ends the rest as
     /// [`DeliveryError::Abandoned`] or [`DeliveryError::Unknown`]. Zero ends them at once. Closing
     /// again is harmless. Dropping the future stops the wait, not the closing.

@@ -3,6 +3,7 @@
 //! Decides what happens to the good items of a body with bad ones (they are accepted), and when a
 //! sender may forget an item ([`Ack`]).
 
+use super::arrivals::Arrivals;
 use crate::exporter::bifrost::{BifrostExporter, Trace, traces};
 use crate::exporter::tensorzero::{DataType, Row, TensorZeroExporter};
 use crate::exporter::{Delivery, ReceiveError};
@@ -44,6 +45,9 @@ pub(super) trait Exporter: Debug + Send + Sync + 'static {
         &self,
         item: Self::Item<'_>,
     ) -> impl Future<Output = Result<Delivery, SendError>> + Send;
+
+    /// Lets nothing linger that was accepted so far.
+    fn end_linger(&self);
 }
 
 impl Exporter for BifrostExporter {
@@ -62,6 +66,10 @@ impl Exporter for BifrostExporter {
 
     async fn accept(&self, trace: Self::Item<'_>) -> Result<Delivery, SendError> {
         self.accept(trace).await
+    }
+
+    fn end_linger(&self) {
+        self.end_linger();
     }
 }
 
@@ -82,12 +90,17 @@ impl Exporter for TensorZeroExporter {
     async fn accept(&self, row: Self::Item<'_>) -> Result<Delivery, SendError> {
         self.accept(&row).await
     }
+
+    fn end_linger(&self) {
+        self.end_linger();
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Intake<E> {
     exporter: E,
     ack: Ack,
+    arrivals: Arrivals,
 }
 
 /// What became of a body.
@@ -131,18 +144,28 @@ impl Told {
 }
 
 impl<E: Exporter> Intake<E> {
-    pub(super) const fn new(exporter: E, ack: Ack) -> Self {
-        Self { exporter, ack }
+    pub(super) fn new(exporter: E, ack: Ack) -> Self {
+        Self { exporter, ack, arrivals: Arrivals::default() }
     }
 
     pub(super) const fn exporter(&self) -> &E {
         &self.exporter
     }
 
-    /// Accepts the items of `body`, waiting up to `patience` for room for each. `word` puts what is
-    /// none into words.
+    /// A body comes in until what comes back is dropped.
+    pub(super) fn arrive(&self) -> impl Sized {
+        self.arrivals.begin(|| {
+            if self.ack == Ack::Broker {
+                self.exporter.end_linger();
+            }
+        })
+    }
+
+    /// Accepts the items of `body`, which was `arriving` until then, waiting up to `patience` for room
+    /// for each. `word` puts what is none into words.
     pub(super) async fn take(
         &self,
+        arriving: impl Sized,
         kind: E::Kind,
         body: &[u8],
         patience: Duration,
@@ -172,6 +195,7 @@ impl<E: Exporter> Intake<E> {
                 Err(error) => receipt.malformed.add(&word(&error)),
             }
         }
+        drop(arriving);
         if self.ack == Ack::Broker {
             await_deliveries(deliveries, &mut receipt).await;
         }

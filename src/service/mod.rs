@@ -14,6 +14,8 @@
 mod admin;
 use admin::Recorder;
 
+mod arrivals;
+
 mod body;
 
 mod http;

@@ -39,7 +39,7 @@ pub(super) async fn read<E: Exporter>(intake: &Intake<E>, kind: E::Kind) -> io::
             | ReceiveError::Invalid { column, reason, .. }) = error;
             format!("column {column}: {reason}")
         };
-        let receipt = intake.take(kind, body, PATIENCE, word).await;
+        let receipt = intake.take(intake.arrive(), kind, body, PATIENCE, word).await;
         refused += receipt.malformed.count;
         for error in receipt.malformed.errors.iter().chain(&receipt.undelivered.errors) {
             tracing::error!("standard input, line {number}, {error}");

@@ -2,6 +2,7 @@
 
 use super::process::{Running, get, http, ottla, text};
 use super::real_kafka;
+use futures_util::future::join_all;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -17,6 +18,10 @@ use ottla::broker::{AcceptedRecord, BrokerConfig, EmbeddedBroker, ProduceFault};
 use ottla::protocol::compression::Compressor;
 use ottla::protocol::{Codec, ErrorCode};
 use prost::Message;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+use tokio::time::timeout;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
@@ -163,6 +168,31 @@ async fn a_request_by_grpc_is_in_its_topic_byte_for_byte_when_it_is_answered() {
     let (code, log) = service.terminate();
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("5 items delivered, 0 not delivered"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_that_wait_for_kafka_do_not_wait_for_company_that_is_not_coming() {
+    let broker = broker().await;
+    let service = Service::start(&broker, &["--kafka-exporter-linger-ms=200000"]);
+    let channel = service.channel().await;
+    let request = traces(vec![span(1, "alone")]);
+    let export = |channel| {
+        let request = request.clone();
+        async move { TraceServiceClient::new(channel).export(request).await }
+    };
+    let many = (0..20).map(|_| export(channel.clone()));
+    let answers = timeout(Duration::from_secs(60), join_all(many)).await.expect("nobody lingers");
+    assert!(answers.iter().all(Result::is_ok));
+    let form = "Content-Type: application/x-protobuf\r\n";
+    assert_eq!(service.post("/v1/traces", form, &request.encode_to_vec()).0, 200);
+    // The last to come in may bring something that is no request.
+    let mut half = TcpStream::connect(&service.http).unwrap();
+    let head = "POST /v1/traces HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n";
+    half.write_all(format!("{head}Content-Type: application/json\r\n\r\n{{").as_bytes()).unwrap();
+    let waiting = tokio::spawn(export(channel));
+    half.write_all(b"]").unwrap();
+    timeout(Duration::from_secs(60), waiting).await.expect("nobody lingers").unwrap().unwrap();
+    assert_eq!(broker.accepted("otlp_traces").len(), 22);
 }
 
 #[tokio::test(flavor = "multi_thread")]

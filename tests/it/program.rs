@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::time::timeout;
 
 pub(crate) const TRACE: &str = include_str!("../golden/bifrost-trace.json");
 const RECORD: &str = include_str!("../golden/bifrost-record.json");
@@ -107,10 +108,12 @@ async fn traces_are_received_over_http_and_published_as_documented() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_that_waits_for_kafka_is_answered_after_it() {
     let broker = broker().await;
-    let more = r#", "auto_create_topic": true, "flush_interval_ms": 0"#;
+    let more = r#", "auto_create_topic": true, "flush_interval_ms": 80000"#;
     let config = Config::new("ack", &entry(&broker, more));
     let service = Service::start(&config, &["--ack", "broker"]);
-    let answer = service.post("/v1/bifrost/traces", "", b"{\"TraceID\": \"a\"}");
+    let post = move || service.post("/v1/bifrost/traces", "", b"{\"TraceID\": \"a\"}");
+    let answer = timeout(Duration::from_secs(60), tokio::task::spawn_blocking(post)).await;
+    let answer = answer.expect("it does not linger for others").unwrap();
     assert_eq!(answer, (200, r#"{"accepted":1,"delivered":1}"#.into()));
     assert_eq!(broker.accepted("traces").len(), 1, "it was there before the answer");
 }

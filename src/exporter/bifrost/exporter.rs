@@ -194,6 +194,11 @@ impl BifrostExporter {
         self.sink.ledger()
     }
 
+    /// Lets nothing linger that was accepted so far, and waits for nothing.
+    pub fn end_linger(&self) {
+        self.sink.end_linger();
+    }
+
     /// Sends the traces accepted so far without waiting for others, and is ready when all have ended.
     pub async fn flush(&self) {
         self.sink.flush().await;

@@ -288,6 +288,11 @@ impl OtlpExporter {
         Signal::ALL.into_iter().map(|signal| self.ledger(signal).counts()).sum()
     }
 
+    /// Lets nothing linger that was accepted so far, and waits for nothing.
+    pub fn end_linger(&self) {
+        self.sinks.traces.end_linger();
+    }
+
     /// Sends what was accepted so far without lingering, and waits until all of it has ended.
     pub async fn flush(&self) {
         let letters = async {

@@ -42,7 +42,7 @@ pub struct Taken {
 
 impl Taken {
     /// Ready when all of it has ended.
-    pub(super) async fn end(self) -> Ended {
+    pub(in crate::exporter) async fn end(self) -> Ended {
         let mut ended = Ended::default();
         if let Some(refused) = &self.refused {
             ended.lose(refused.items as u64, refused);

@@ -281,10 +281,13 @@ async fn publish(
     request: &Request<'_>,
     patience: Duration,
 ) -> OTelSdkResult {
-    let ended = exporter.export_and_wait(request, patience).await.map_err(|error| match error {
+    let taken = exporter.accept(request, patience).await.map_err(|error| match error {
         ExportError::Closed => OTelSdkError::AlreadyShutdown,
         error => OTelSdkError::InternalFailure(error.to_string()),
     })?;
+    // The SDK exports one batch at a time, and waits.
+    exporter.end_linger();
+    let ended = taken.end().await;
     match ended.because {
         Some(because) => Err(OTelSdkError::InternalFailure(format!(
             "{} items of {} are not in Kafka: {because}",

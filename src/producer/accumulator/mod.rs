@@ -65,11 +65,13 @@ pub(super) struct News {
     pub(super) partitions: Vec<Slot>,
     /// Topics that were named for the first time.
     pub(super) topics: Vec<Arc<Topic>>,
+    /// No batch that was opened by then shall linger any more.
+    pub(super) linger_ended: Option<Instant>,
 }
 
 impl News {
     fn is_empty(&self) -> bool {
-        self.partitions.is_empty() && self.topics.is_empty()
+        self.partitions.is_empty() && self.topics.is_empty() && self.linger_ended.is_none()
     }
 }
 
@@ -267,7 +269,7 @@ impl Accumulator {
             if self.summing { builder.summing() } else { builder }
         };
         let changed = queue.append(offer, open, taken);
-        Ok(changed && self.announce(queue.slot))
+        Ok(changed && self.announce(|news| news.partitions.push(queue.slot)))
     }
 
     fn place_one(
@@ -284,11 +286,16 @@ impl Accumulator {
         Ok(Pushed { completion: completion.expect("a record that is placed is in a batch"), wake })
     }
 
+    /// Lets nothing linger that was taken by `now`. Returns whether the driver has to be woken.
+    pub(super) fn end_linger(&self, now: Instant) -> bool {
+        self.announce(|news| news.linger_ended = news.linger_ended.max(Some(now)))
+    }
+
     /// Whether the driver has to be woken for it: it takes all the news at once.
-    fn announce(&self, slot: Slot) -> bool {
+    fn announce(&self, add: impl FnOnce(&mut News)) -> bool {
         let mut news = self.news();
         let first = news.is_empty();
-        news.partitions.push(slot);
+        add(&mut news);
         first
     }
 

@@ -54,7 +54,7 @@ use crate::protocol::{Codec, Compression};
 use crate::sasl::{Derivation, SaltedPasswords};
 use bytes::Bytes;
 use link::{Link, LinkError, Progress, Request};
-use partition::Partition;
+use partition::{Linger, Partition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,6 +124,7 @@ pub(super) struct Engine {
     partitions: Vec<Partition>,
     /// Partitions that hold something.
     active: BTreeSet<Slot>,
+    linger: Linger,
 
     control: Link,
     /// Which of the known addresses the control link leads to next.
@@ -190,6 +191,7 @@ impl Engine {
             topics: BTreeMap::new(),
             partitions: Vec::new(),
             active: BTreeSet::new(),
+            linger: Linger::of(config.linger),
             control: Link::new(config.bootstrap[0].clone()),
             control_cursor: 0,
             leaders: BTreeMap::new(),
@@ -342,13 +344,9 @@ impl Engine {
     }
 
     fn partition_timers(&self, partition: &Partition) -> impl Iterator<Item = Instant> {
-        let linger = partition.queue.head().map(|head| self.linger_ends(head.opened_at));
+        let linger = partition.queue.head().map(|head| self.linger.ends(head.opened_at));
         let deadline = partition.oldest().map(|opened_at| opened_at + self.config.delivery_timeout);
         [linger, deadline, partition.not_before].into_iter().flatten()
-    }
-
-    fn linger_ends(&self, opened_at: Instant) -> Instant {
-        opened_at + self.config.linger
     }
 
     /// Applies every rule to the present state.
@@ -366,6 +364,7 @@ impl Engine {
 
     fn take_news(&mut self) {
         let news = self.accumulator.take_news();
+        self.linger.ended_for = self.linger.ended_for.max(news.linger_ended);
         for topic in news.topics {
             self.cluster.watch(&topic.name);
             let name = Arc::clone(&topic.name);

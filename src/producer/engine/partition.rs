@@ -38,6 +38,25 @@ pub(super) struct Route<'a> {
     pub(super) sequencer: &'a Sequencer,
 }
 
+/// How long batches that are not full wait for more records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linger {
+    time: Duration,
+    /// Those that were opened by then wait no longer.
+    pub(super) ended_for: Option<Instant>,
+}
+
+impl Linger {
+    pub(super) const fn of(time: Duration) -> Self {
+        Self { time, ended_for: None }
+    }
+
+    pub(super) fn ends(self, opened_at: Instant) -> Instant {
+        let is_over = self.ended_for.is_some_and(|by| opened_at <= by);
+        if is_over { opened_at } else { opened_at + self.time }
+    }
+}
+
 /// Where a batch is at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -121,13 +140,13 @@ impl Partition {
 
     /// Whether the queue's first batch should be taken: a full one ahead of time, one that is not
     /// full only when it can go out at once, for while it cannot it may still grow.
-    pub(super) fn wants_next(&self, on: Route<'_>, linger: Duration) -> bool {
+    pub(super) fn wants_next(&self, on: Route<'_>, linger: Linger) -> bool {
         let unsent = self.batches.iter().filter(|batch| !batch.in_flight).count();
         self.queue.head().is_some_and(|head| {
             if head.closed {
                 unsent < AHEAD_MAX
             } else {
-                unsent == 0 && head.opened_at + linger <= on.now && self.is_open_for(on, false)
+                unsent == 0 && linger.ends(head.opened_at) <= on.now && self.is_open_for(on, false)
             }
         })
     }

@@ -7,7 +7,7 @@
 use super::super::cluster::{NodeId, TopicId};
 use super::super::config::Acks;
 use super::link::{ConnectionId, Link, Request};
-use super::partition::{BatchRef, Partition, Route};
+use super::partition::{BatchRef, Linger, Partition, Route};
 use super::{Action, Engine};
 use crate::protocol::messages::ApiKey;
 use crate::protocol::messages::produce::{
@@ -74,7 +74,7 @@ impl Engine {
         let Some(connection) = self.open_way(now, node) else { return };
         // Who waits for room waits for these batches: none may linger then.
         let hurry = self.budget.is_exhausted() || self.closing.is_some();
-        let linger = if hurry { Duration::ZERO } else { self.config.linger };
+        let linger = if hurry { Linger::of(Duration::ZERO) } else { self.linger };
         let on = Route { now, connection, sequencer: &self.sequencer };
         let compression = self.compression_for(Some(node));
         for slot in &self.active {

@@ -7,6 +7,7 @@ pub(super) mod grpc;
 
 pub(super) mod http;
 
+use super::arrivals::Arrivals;
 use super::body::{Held, Room};
 use super::intake::Ack;
 use crate::exporter::otlp::{
@@ -35,6 +36,7 @@ pub(super) struct OtlpIntake {
     /// Largest message, after decompression.
     message_size_max: usize,
     room: Room,
+    arrivals: Arrivals,
 }
 
 /// Why a request was not taken.
@@ -61,6 +63,7 @@ impl OtlpIntake {
             ack,
             message_size_max,
             room: Room::new(ROOM.max(message_size_max.saturating_add(AROUND))),
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -68,9 +71,19 @@ impl OtlpIntake {
         &self.exporter
     }
 
-    /// Takes a request whose body is `held`.
+    /// A request comes in until what comes back is dropped.
+    fn arrive(&self) -> impl Sized {
+        self.arrivals.begin(|| {
+            if self.ack == Ack::Broker {
+                self.exporter.end_linger();
+            }
+        })
+    }
+
+    /// Takes a request whose body is `held`, and that was `arriving` until then.
     async fn take(
         &self,
+        arriving: impl Sized,
         held: Held,
         signal: Signal,
         encoding: Encoding,
@@ -81,6 +94,7 @@ impl OtlpIntake {
         // Records are copies of it. Others have its room and its memory while these are delivered.
         drop(request);
         drop(held);
+        drop(arriving);
         let mut taken = taken.map_err(Refusal::from)?;
         if let Some(stopped) = taken.stopped.take() {
             return Err(stopped.into());

@@ -190,11 +190,13 @@ impl Chaos {
 
     fn hurry(&mut self) {
         self.waiting.clear();
-        if self.below(8) > 0 {
-            self.world.flush();
-        } else {
-            self.note("purge".to_owned());
-            self.world.purge();
+        match self.below(8) {
+            0 => {
+                self.note("purge".to_owned());
+                self.world.purge();
+            }
+            1..4 => self.world.end_linger(),
+            _ => self.world.flush(),
         }
     }
 

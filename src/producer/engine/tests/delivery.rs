@@ -194,6 +194,44 @@ fn a_flush_covers_records_whose_topic_is_not_known_yet() {
     assert!(outcome(&record).is_some());
 }
 
+#[test]
+fn linger_can_be_ended_for_what_is_there_and_not_for_what_comes() {
+    let mut world = warm(World::one(|config| config.linger = Duration::from_secs(5)));
+    let before = world.send(0, "a");
+    world.end_linger();
+    world.run(ms(1));
+    let after = world.send(0, "b");
+    world.run(ms(10));
+    assert!(outcome(&before).is_some() && outcome(&after).is_none());
+}
+
+#[test]
+fn a_batch_whose_linger_was_ended_grows_while_its_broker_is_busy() {
+    let mut world = warm(World::one(|config| {
+        config.linger = Duration::from_secs(5);
+        config.max_in_flight = 1;
+    }));
+    let began = world.elapsed();
+    let mut send = |value| {
+        let record = world.send(0, value);
+        world.end_linger();
+        record
+    };
+    let records = ["a", "b", "c"].map(&mut send);
+    world.all_delivered(&records);
+    assert_eq!(world.batches_sent(), ["0:1 a", "0:2 b c"]);
+    assert!(world.elapsed() - began < ms(50), "{:?}", world.elapsed() - began);
+}
+
+#[test]
+fn linger_can_be_ended_for_records_whose_topic_is_not_known_yet() {
+    let mut world = World::one(|config| config.linger = Duration::from_secs(5));
+    let record = world.send(0, "a");
+    world.end_linger();
+    world.run(ms(20));
+    assert!(outcome(&record).is_some());
+}
+
 /// F33
 #[test]
 fn a_pause_that_the_broker_asks_for_is_kept_from_version_6_on() {

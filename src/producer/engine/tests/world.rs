@@ -218,6 +218,13 @@ impl World {
         self.perform();
     }
 
+    pub(super) fn end_linger(&mut self) {
+        if self.accumulator.end_linger(self.now) {
+            self.engine.handle_news(self.now);
+            self.perform();
+        }
+    }
+
     pub(super) fn close(&mut self, timeout: Duration) {
         let due = self.elapsed() + timeout;
         self.history.closed_by = Some(self.history.closed_by.map_or(due, |sooner| sooner.min(due)));
