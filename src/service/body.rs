@@ -28,12 +28,16 @@ const AHEAD: usize = 8;
 /// Bytes that are kept while no body needs them.
 const SPARE_SIZE_MAX: usize = 4 << 20;
 
-/// Memory for all bodies.
+/// Bytes that come in memory of their own before they are joined, about.
+const FRESH_SIZE_MAX: usize = 1 << 20;
+
+/// Memory for all bodies. One that is larger than that takes all of it, and is alone.
 #[derive(Debug, Clone)]
 pub(super) struct Room(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    size: usize,
     units: Arc<Semaphore>,
     /// What bodies were joined in, and is free; the last used comes last.
     spare: Mutex<Vec<BytesMut>>,
@@ -41,12 +45,15 @@ struct Shared {
 
 impl Room {
     pub(super) fn new(size: usize) -> Self {
-        let units = Arc::new(Semaphore::new(size / UNIT));
-        Self(Arc::new(Shared { units, spare: Mutex::default() }))
+        keep_memory();
+        let units = Arc::new(Semaphore::new(size.div_ceil(UNIT)));
+        Self(Arc::new(Shared { size, units, spare: Mutex::default() }))
     }
 
-    fn take(&self, size: usize) -> Result<OwnedSemaphorePermit, BodyError> {
-        let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    /// Room for a body of so many bytes, beside what it has already.
+    fn take(&self, size: usize, taken: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let units = size.min(self.0.size).div_ceil(UNIT).saturating_sub(taken);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         Arc::clone(&self.0.units).try_acquire_many_owned(units).map_err(|_| BodyError::NoRoom)
     }
 
@@ -65,6 +72,16 @@ impl Room {
             spare.push(memory);
         }
     }
+}
+
+/// Makes the system's allocator keep memory that bodies will need again.
+///
+/// glibc gives what is free at the end of its heap back to the system, 128 KiB of it to begin with,
+/// and each frame of a body that is read then comes in memory that the system has to clear first. It
+/// learns what a program frees in one piece, and keeps twice as much after that: `M_TRIM_THRESHOLD`
+/// in mallopt(3). Others see a block that comes and goes.
+fn keep_memory() {
+    drop(std::hint::black_box(BytesMut::with_capacity(FRESH_SIZE_MAX)));
 }
 
 /// A body, and the room that it takes until it is dropped. Its memory serves others then, unless
@@ -141,7 +158,7 @@ async fn collect(
     room: &Room,
     announced: impl Fn(&[u8]) -> usize,
 ) -> Result<Held, BodyError> {
-    let mut permit = room.take(0)?;
+    let mut permit = room.take(0, 0)?;
     let (mut first, mut joined, mut size) = (Bytes::new(), BytesMut::new(), 0);
     let mut size_expected = 0;
     while let Some(frame) = body.frame().await {
@@ -150,9 +167,7 @@ async fn collect(
         if size > max {
             return Err(BodyError::TooLarge { max });
         }
-        if permit.num_permits() * UNIT < size {
-            permit.merge(room.take(size - permit.num_permits() * UNIT)?);
-        }
+        permit.merge(room.take(size, permit.num_permits())?);
         // Short bodies come in one piece, which is then not copied.
         if first.is_empty() && joined.is_empty() {
             size_expected = announced(&data).min(max);
@@ -196,7 +211,7 @@ impl Held {
         let bytes: Bytes = decompress(codec, &self.bytes, max)?.into();
         // The largest body has room, whatever it was compressed to.
         drop(self);
-        let permit = room.take(bytes.len())?;
+        let permit = room.take(bytes.len(), 0)?;
         Ok(Self { bytes, joined: Bytes::new(), room: room.clone(), _permit: permit })
     }
 
@@ -248,6 +263,21 @@ mod tests {
         drop(first);
         assert!(read(body(&[&[0; UNIT], b"one more"]), 10 * UNIT, &room, |_| 0).await.is_ok());
         assert_eq!(room.0.units.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_body_larger_than_all_the_room_is_read_when_it_is_alone() {
+        let room = Room::new(2 * UNIT);
+        let large = || read(body(&[&[0; 2 * UNIT], &[0; 5 * UNIT]]), 10 * UNIT, &room, |_| 0);
+        let held = large().await.unwrap();
+        assert_eq!(held.bytes.len(), 7 * UNIT);
+        let error = read(body(&[b"text"]), UNIT, &room, |_| 0).await.unwrap_err();
+        assert!(matches!(error, BodyError::NoRoom));
+        drop(held);
+        let small = read(body(&[b"text"]), UNIT, &room, |_| 0).await.unwrap();
+        assert!(matches!(large().await.unwrap_err(), BodyError::NoRoom));
+        drop(small);
+        assert!(large().await.is_ok());
     }
 
     #[tokio::test]

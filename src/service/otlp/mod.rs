@@ -16,12 +16,9 @@ use crate::exporter::otlp::{
 use crate::producer::{DeliveryError, SendError};
 use std::time::Duration;
 
-/// Memory for all bodies of requests at once, unless the largest takes more. It is held for as long
-/// as records wait for their room in the buffer, and no longer.
+/// Memory for all bodies of requests at once. It is held for as long as records wait for their room
+/// in the buffer, and no longer.
 const ROOM: usize = 16 << 20;
-
-/// What may stand around the largest message.
-const AROUND: usize = 64 << 10;
 
 /// How long a sender is kept waiting for room before it is sent away.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,7 +59,7 @@ impl OtlpIntake {
             exporter,
             ack,
             message_size_max,
-            room: Room::new(ROOM.max(message_size_max.saturating_add(AROUND))),
+            room: Room::new(ROOM),
             arrivals: Arrivals::default(),
         }
     }
