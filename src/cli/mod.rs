@@ -28,7 +28,7 @@ mod terminal;
 mod waterfall;
 
 use crate::exporter::bifrost::BifrostError;
-use crate::exporter::otlp::OtlpError;
+use crate::exporter::otlp::{OtlpError, options};
 use crate::exporter::tensorzero::TensorZeroError;
 use crate::producer::{AdminError, TlsError};
 use crate::sasl::Secret;
@@ -184,16 +184,8 @@ fn resolved(text: &str) -> Result<String, String> {
 
 /// A duration as people write it: `250ms`, `10s`, `2m`; a bare number counts milliseconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 =
-        number.parse().map_err(|_| "write a duration such as 250ms, 10s or 2m".to_owned())?;
-    match unit {
-        "" | "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err(format!("unknown unit {unit:?}: use ms, s or m")),
-    }
+    let time = options::milliseconds(text).map(Duration::from_millis);
+    time.ok_or_else(|| "write milliseconds, or a duration such as 250ms, 10s or 2m".to_owned())
 }
 
 #[cfg(test)]
@@ -212,6 +204,6 @@ mod tests {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("soon").unwrap_err().contains("250ms, 10s or 2m"));
-        assert!(duration("3 days").unwrap_err().contains("use ms, s or m"));
+        assert!(duration("3 days").unwrap_err().contains("250ms, 10s or 2m"));
     }
 }

@@ -1,6 +1,6 @@
-//! What is said of records that fail: no more than a log can bear.
+//! What is said of records that fail or are altered: no more than a log can bear.
 //!
-//! Decides which failures are told one by one. While brokers are away, all of thousands a second fail
+//! Decides which of them are told one by one. While brokers are away, all of thousands a second fail
 //! for the same reason: the first few of each while are told, the others counted, and their number
 //! is told with the next one, or at the end. What failed is counted elsewhere, all of it.
 
@@ -53,6 +53,14 @@ impl Complaints {
         }
     }
 
+    /// Logs what is a pity and no failure, unless much was told of late.
+    #[expect(clippy::disallowed_methods, reason = "it rules how often something is told only")]
+    pub(super) fn remark(&self, what: impl FnOnce() -> String) {
+        if let Some(untold) = self.admit(Instant::now()) {
+            tracing::warn!("{}: {}{untold}", self.exporter, what());
+        }
+    }
+
     /// Whether one more may be told, and how many before it were not.
     fn admit(&self, now: Instant) -> Option<Untold> {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +81,7 @@ impl Drop for Complaints {
     fn drop(&mut self) {
         let untold = self.present.get_mut().unwrap_or_else(PoisonError::into_inner).untold;
         if untold > 0 {
-            tracing::error!("{}: {untold} failures were not told one by one", self.exporter);
+            tracing::error!("{}: {untold} more were not told one by one", self.exporter);
         }
     }
 }

@@ -99,6 +99,9 @@ fn observe(intakes: &Intakes) {
             observe_ledger("kafka", Some(signal_label), exporter.ledger(signal).counts());
         }
         observe_producer("kafka", &exporter.producer_metrics());
+        if let Some(letters) = exporter.dead_letter_metrics() {
+            observe_producer("kafka_dead_letters", &letters);
+        }
     }
     if let Some(intake) = &intakes.bifrost {
         let exporter = intake.exporter();

@@ -378,6 +378,8 @@ async fn what_no_record_holds_goes_to_a_topic_that_takes_more_or_is_a_partial_su
     let [letter] = &broker.accepted("large")[..] else { panic!() };
     let letter = ExportTraceServiceRequest::decode(value(letter)).unwrap();
     assert_eq!(letter, traces(vec![span(2, &"x".repeat(9000))]));
+    let queue = "ottla_exporter_queue_records{exporter=\"kafka_dead_letters\"} 0";
+    assert!(service.metrics().contains(queue));
     drop(service);
 
     let service = Service::start(&broker, &[limit, "--kafka-exporter-oversize=drop"]);

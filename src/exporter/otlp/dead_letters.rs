@@ -12,7 +12,7 @@ use super::schema::Signal;
 use crate::exporter::complaints::Complaints;
 use crate::exporter::ledger::Ledger;
 use crate::exporter::sink::{Delivery, Sink};
-use crate::producer::{Producer, Record, SendError};
+use crate::producer::{Producer, ProducerMetrics, Record, SendError};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,6 +114,13 @@ impl DeadLetterOffice {
                     }
                 }
             }
+        }
+    }
+
+    pub(super) fn producer_metrics(&self) -> Option<ProducerMetrics> {
+        match &self.keeper {
+            Keeper::Topic { sinks, .. } => Some(sinks.traces.producer_metrics()),
+            Keeper::File { .. } => None,
         }
     }
 

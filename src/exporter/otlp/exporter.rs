@@ -66,6 +66,8 @@ pub struct OtlpExporter {
     pub(super) dead_letters: Option<DeadLetterOffice>,
     pub(super) meters: PerSignal<Meter>,
     pub(super) complaints: Arc<Complaints>,
+    /// Apart from failures, which would not be told for their number.
+    pub(super) oversized: Complaints,
 }
 
 /// How a request is written.
@@ -165,6 +167,7 @@ impl OtlpExporter {
             meters: PerSignal::from_fn(Meter::new),
             dead_letters,
             complaints,
+            oversized: Complaints::new("kafka exporter"),
             config,
         })
     }
@@ -276,6 +279,11 @@ impl OtlpExporter {
     /// The producer's figures.
     pub fn producer_metrics(&self) -> ProducerMetrics {
         self.sinks.traces.producer_metrics()
+    }
+
+    /// The figures of the producer of dead letters, if they go to a topic.
+    pub fn dead_letter_metrics(&self) -> Option<ProducerMetrics> {
+        self.dead_letters.as_ref()?.producer_metrics()
     }
 
     /// What became of every item of a signal.

@@ -253,12 +253,11 @@ impl Sending<'_> {
         let meter = exporter.meters.of(self.signal);
         for item in cut.oversized() {
             meter.on_oversized(item);
-            let told = sentence(item);
-            tracing::warn!("{told}");
+            exporter.oversized.remark(|| sentence(item));
             if item.outcome == Outcome::Dropped {
                 exporter.ledger(self.signal).on_received(u64::from(item.items));
                 exporter.ledger(self.signal).on_failed(u64::from(item.items), false);
-                self.drop_items(u64::from(item.items), || told);
+                self.drop_items(u64::from(item.items), || sentence(item));
             }
         }
         let Some(office) = &exporter.dead_letters else { return };

@@ -58,7 +58,7 @@ pub struct TensorZeroExporter {
 
 #[derive(Debug)]
 struct Topic {
-    name: String,
+    name: Arc<str>,
     meter: Meter,
 }
 
@@ -130,7 +130,7 @@ impl TensorZeroExporter {
         Self {
             topics: DataType::ALL.map(|data_type| {
                 let name = data_type.topic(&config.topic_prefix);
-                Topic { meter: Meter::new(data_type, &name), name }
+                Topic { meter: Meter::new(data_type, &name), name: name.into() }
             }),
             sink,
             complaints: Arc::new(Complaints::new("kafka")),
@@ -198,7 +198,7 @@ impl TensorZeroExporter {
     ) -> impl FnOnce(&Result<Delivered, SendError>) + Send + use<> {
         let topic = self.topic_of(row);
         let (count, complaints) = (topic.meter.row(), Arc::clone(&self.complaints));
-        let (name, key) = (topic.name.clone(), encoded.key.unwrap_or_default().to_owned());
+        let (name, key) = (Arc::clone(&topic.name), encoded.key.unwrap_or_default().to_owned());
         move |result: &Result<_, SendError>| {
             count(result);
             if let Err(error) = result {

@@ -558,8 +558,8 @@ fn secret(text: &str, environment: Environment<'_>) -> Result<String, String> {
     }
 }
 
-/// A number counts milliseconds.
-fn milliseconds(text: &str) -> Option<u64> {
+/// A duration as people write it, `250ms`, `10s`, `2m` or `1h`; a bare number counts milliseconds.
+pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
