@@ -4,10 +4,13 @@
 use bytes::Bytes;
 use ottla::broker::{Api, BrokerConfig, EmbeddedBroker, RequestFault};
 use ottla::exporter::bifrost::{BifrostConfig, BifrostError, BifrostExporter, Trace, traces};
-use ottla::exporter::otlp::{Encoding, Metadata, OtlpConfig, OtlpExporter, Request, Signal};
+use ottla::exporter::otlp::{
+    DeadLetters, Encoding, ExportError, Format, Grouping, Metadata, OtlpConfig, OtlpExporter,
+    Oversize, Request, Signal,
+};
 use ottla::exporter::tensorzero::{DataType, Row, TensorZeroConfig, TensorZeroExporter, rows};
 use ottla::exporter::{Counts, Ledger};
-use ottla::producer::{Producer, ProducerConfig, SendError, WhenFull};
+use ottla::producer::{Producer, ProducerConfig, Record, SendError, WhenFull};
 use std::time::Duration;
 
 async fn broker() -> EmbeddedBroker {
@@ -192,4 +195,28 @@ async fn a_request_of_opentelemetry_is_exported_without_waiting_and_its_drops_ar
         assert!(error.to_string().starts_with("shutting down"), "{signal:?}: {error}");
     }
     producer.close(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_dead_letters_are_posted_is_not_given_back() {
+    let broker = broker().await;
+    let (producer, config) = producer(&broker, WhenFull::Block);
+    let letters = std::env::temp_dir().join(format!("ottla-posted-{}", std::process::id()));
+    let mut config = OtlpConfig::new(config);
+    config.format = Format::Json;
+    config.grouping.traces = Grouping::Resource;
+    let dead_letters = Some(DeadLetters::File(letters.clone()));
+    config.oversize = Oversize { truncate: false, dead_letters };
+    let exporter = OtlpExporter::over(producer.clone(), config).unwrap();
+    // No partition is known, so nothing makes room.
+    broker.inject_request(Api::Metadata, RequestFault::Silence);
+    let filled = |_| producer.try_accept(Record::to("traces").value(&[0; 100])).is_err();
+    assert!((0..1_000).any(filled));
+    let resources = [otlp(&"too long ".repeat(2_000)).body, otlp("fits").body];
+    let request = Request { body: resources.concat().into(), ..otlp("") };
+    let taken = exporter.accept(&request, Duration::ZERO).await.unwrap();
+    assert!(matches!(taken.stopped, Some(ExportError::Full)), "{taken:?}");
+    assert_eq!((taken.items, taken.left, taken.records), (1, 1, 0));
+    assert_eq!(std::fs::read_to_string(&letters).unwrap().lines().count(), 1);
+    let _ = std::fs::remove_file(letters);
 }

@@ -233,7 +233,8 @@ impl OtlpExporter {
         let route = Route::of(&self.config, signal, &request.metadata)?;
         let cut = self.cut(signal, &body, &route)?;
         let taken = Taken { refused, ..Taken::default() };
-        let mut sending = Sending { exporter: self, signal, route: &route, patience, taken };
+        let mut sending =
+            Sending { exporter: self, signal, route: &route, patience, begun: false, taken };
         sending.cut(&cut).await?;
         Ok(sending.taken)
     }

@@ -123,6 +123,8 @@ pub(super) struct Sending<'a> {
     pub(super) signal: Signal,
     pub(super) route: &'a Route<'a>,
     pub(super) patience: Patience,
+    /// Whether something of it was handed over, so that it cannot be given back any more.
+    pub(super) begun: bool,
     pub(super) taken: Taken,
 }
 
@@ -190,7 +192,7 @@ impl Sending<'_> {
                 sink.offer(record, items, told);
                 Ok(None)
             }
-            Patience::UpTo(patience) if self.taken.records == 0 => {
+            Patience::UpTo(patience) if !self.begun => {
                 match timeout(patience, sink.send(record, items, told)).await {
                     Ok(sent) => sent.map(Some),
                     Err(_) => Err(SendError::QueueFull { waited: patience }),
@@ -202,6 +204,7 @@ impl Sending<'_> {
             Ok(delivery) => {
                 self.taken.items += items;
                 self.taken.records += 1;
+                self.begun = true;
                 self.taken.deliveries.extend(delivery.map(|delivery| (items, delivery)));
                 Ok(())
             }
@@ -219,7 +222,7 @@ impl Sending<'_> {
     /// Ends the request with an error if nothing of it is on its way. Otherwise it goes on without
     /// these items, unless there is no room for others either.
     fn stop(&mut self, error: ExportError, items: u32) -> Result<(), ExportError> {
-        if self.taken.records == 0 {
+        if !self.begun {
             return Err(error);
         }
         let items = u64::from(items);
@@ -265,6 +268,7 @@ impl Sending<'_> {
         for letter in cut.dead_letters() {
             match office.post(self.signal, &letter, self.route, waits).await {
                 Ok(delivery) => {
+                    self.begun = true;
                     self.taken.items += u64::from(letter.items);
                     let delivery = delivery.map(|delivery| (u64::from(letter.items), delivery));
                     self.taken.deliveries.extend(delivery);
