@@ -35,9 +35,6 @@ pub(super) const DEV_TOPIC: &str = "bifrost-traces";
 /// What topics of `--dev` begin with, without a configuration: as in TensorZero's documentation.
 const DEV_PREFIX: &str = "tensorzero";
 
-const DEFAULT_MESSAGE_MIB: usize = 20;
-const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(10);
-
 #[derive(Debug, Args)]
 struct Flags {
     /// Bifrost's config.json with a plugin entry named "kafka", TensorZero's TOML with a table
@@ -290,17 +287,17 @@ impl Sources {
         let mib = flags.otlp_max_message_mib.or(file.service("otlp_max_message_mib", parsed)?);
         let ack = file.service("ack", |text| AckArgument::from_str(text, true))?;
         let within = flags.shutdown_timeout.or(file.service("shutdown_timeout", duration)?);
+        let defaults = ServiceConfig::default();
         Ok(ServiceConfig {
             grpc: grpc.or_else(|| default(DEFAULT_GRPC, has_otlp)).filter(|_| has_otlp),
             http: http.or_else(|| default(DEFAULT_HTTP, flags.stdin.is_none())),
             admin: flags.admin_endpoint.or(file.service("admin_endpoint", parsed)?),
             stdin: flags.stdin.map(Stdin::from),
             ack: flags.ack.or(ack).map(Ack::from),
-            message_size_max: mib.unwrap_or(DEFAULT_MESSAGE_MIB).clamp(1, 1024) << 20,
-            shutdown_timeout: within.unwrap_or(DEFAULT_SHUTDOWN),
-            bifrost: None,
-            tensorzero: None,
-            otlp: None,
+            message_size_max: mib
+                .map_or(defaults.message_size_max, |mib: usize| mib.clamp(1, 1024) << 20),
+            shutdown_timeout: within.unwrap_or(defaults.shutdown_timeout),
+            ..defaults
         })
     }
 

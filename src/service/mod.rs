@@ -73,10 +73,29 @@ pub struct ServiceConfig {
     /// When a sender is answered. Default: for Bifrost when its traces are queued, for
     /// OpenTelemetry when Kafka has them, for TensorZero as its `async_writes` says.
     pub ack: Option<Ack>,
-    /// Largest message of OTLP, in bytes after decompression.
+    /// Largest message of OTLP, in bytes after decompression. Default 20 MiB.
     pub message_size_max: usize,
-    /// How long accepted traces may take to be delivered when the service is told to stop.
+    /// How long accepted traces may take to be delivered when the service is told to stop. Default
+    /// 10 s.
     pub shutdown_timeout: Duration,
+}
+
+impl Default for ServiceConfig {
+    /// Serves nothing, and publishes nothing.
+    fn default() -> Self {
+        Self {
+            bifrost: None,
+            tensorzero: None,
+            otlp: None,
+            grpc: None,
+            http: None,
+            admin: None,
+            stdin: None,
+            ack: None,
+            message_size_max: 20 << 20,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// What standard input holds.
@@ -132,6 +151,27 @@ impl Summary {
 }
 
 /// A service that is ready.
+///
+/// ```no_run
+/// use ottla::exporter::otlp::OtlpConfig;
+/// use ottla::producer::ProducerConfig;
+/// use ottla::service::{Service, ServiceConfig};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::start(ServiceConfig {
+///     otlp: Some(OtlpConfig::new(ProducerConfig::new(["localhost:9092"])?)),
+///     grpc: Some(([127, 0, 0, 1], 4317).into()),
+///     ..ServiceConfig::default()
+/// })
+/// .await?;
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let running = tokio::spawn(service.run(async { drop(stopped.await) }));
+/// // Until the program ends.
+/// drop(stop);
+/// println!("{:?}", running.await??.counts);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Service {
     intakes: Intakes,

@@ -4,6 +4,8 @@
 
 use super::intake::{Exporter, Intake};
 use crate::exporter::ReceiveError;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -19,7 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// # Errors
 ///
 /// The system's error when standard input breaks.
-pub(super) async fn read<E: Exporter>(intake: &Intake<E>, kind: E::Kind) -> io::Result<u64> {
+pub(super) fn read<E: Exporter>(
+    intake: &Intake<E>,
+    kind: E::Kind,
+) -> BoxFuture<'_, io::Result<u64>> {
+    // Boxed where every exporter is meant: of a certain one, rustc cannot tell that it is `Send`
+    // (<https://github.com/rust-lang/rust/issues/100013>).
+    read_lines(intake, kind).boxed()
+}
+
+async fn read_lines<E: Exporter>(intake: &Intake<E>, kind: E::Kind) -> io::Result<u64> {
     let mut input = BufReader::with_capacity(64 << 10, tokio::io::stdin());
     let mut line = Vec::new();
     let mut refused = 0;

@@ -58,9 +58,10 @@ fn the_schema_has_the_options_that_a_file_may_hold_in_the_words_of_the_flags() {
             assert_eq!(properties[name]["anyOf"][0]["enum"], json!(words), "{name}");
         }
     }
-    assert_eq!(properties["otlp_max_message_mib"]["default"], DEFAULT_MESSAGE_MIB);
+    let defaults = ServiceConfig::default();
+    assert_eq!(properties["otlp_max_message_mib"]["default"], defaults.message_size_max >> 20);
     let shutdown = duration(properties["shutdown_timeout"]["default"].as_str().unwrap());
-    assert_eq!(shutdown, Ok(DEFAULT_SHUTDOWN));
+    assert_eq!(shutdown, Ok(defaults.shutdown_timeout));
 }
 
 /// What README shows.
