@@ -44,13 +44,13 @@ pub(super) fn routes<E: Exporter>(
     for (path, kind) in paths {
         let (intake, room) = (Arc::clone(intake), room.clone());
         let take = move |request: Request| async move {
-            let arriving = intake.arrive();
+            let arrival = intake.arrive();
             let held = match held(request, &room).await {
                 Ok(held) => held,
                 Err(error) => return refuse(&error),
             };
             let word = ReceiveError::to_string;
-            respond(&intake.take(arriving, kind, &held.bytes, PATIENCE, word).await, E::NOUN)
+            respond(&arrival.take(kind, &held.bytes, PATIENCE, word).await, E::NOUN)
         };
         router = router.route(&path, post(take));
     }

@@ -152,33 +152,44 @@ impl<E: Exporter> Intake<E> {
         &self.exporter
     }
 
-    /// A body comes in until what comes back is dropped.
-    pub(super) fn arrive(&self) -> impl Sized {
-        self.arrivals.begin(|| {
-            if self.ack == Ack::Broker {
-                self.exporter.end_linger();
-            }
-        })
+    /// A body begins to come in.
+    pub(super) fn arrive(&self) -> Arrival<'_, E> {
+        self.arrivals.begin();
+        Arrival(self)
     }
+}
 
-    /// Accepts the items of `body`, which was `arriving` until then, waiting up to `patience` for room
-    /// for each. `word` puts what is none into words.
+/// A body that comes in until it is taken, or this is dropped.
+#[derive(Debug)]
+pub(super) struct Arrival<'a, E: Exporter>(&'a Intake<E>);
+
+impl<E: Exporter> Drop for Arrival<'_, E> {
+    fn drop(&mut self) {
+        if self.0.arrivals.end() && self.0.ack == Ack::Broker {
+            self.0.exporter.end_linger();
+        }
+    }
+}
+
+impl<E: Exporter> Arrival<'_, E> {
+    /// Accepts the items of `body`, waiting up to `patience` for room for each. `word` puts what is
+    /// none into words.
     pub(super) async fn take(
-        &self,
-        arriving: impl Sized,
+        self,
         kind: E::Kind,
         body: &[u8],
         patience: Duration,
         word: impl Fn(&ReceiveError) -> String,
     ) -> Receipt {
+        let Intake { exporter, ack, .. } = self.0;
         let mut receipt = Receipt::default();
         let mut deliveries = Vec::new();
-        for item in self.exporter.receive(kind, body) {
+        for item in exporter.receive(kind, body) {
             match item {
-                Ok(item) => match timeout(patience, self.exporter.accept(item)).await {
+                Ok(item) => match timeout(patience, exporter.accept(item)).await {
                     Ok(Ok(delivery)) => {
                         receipt.accepted += 1;
-                        if self.ack == Ack::Broker {
+                        if *ack == Ack::Broker {
                             deliveries.push(delivery);
                         }
                     }
@@ -195,8 +206,8 @@ impl<E: Exporter> Intake<E> {
                 Err(error) => receipt.malformed.add(&word(&error)),
             }
         }
-        drop(arriving);
-        if self.ack == Ack::Broker {
+        drop(self);
+        if *ack == Ack::Broker {
             await_deliveries(deliveries, &mut receipt).await;
         }
         receipt

@@ -50,7 +50,7 @@ async fn read_lines<E: Exporter>(intake: &Intake<E>, kind: E::Kind) -> io::Resul
             | ReceiveError::Invalid { column, reason, .. }) = error;
             format!("column {column}: {reason}")
         };
-        let receipt = intake.take(intake.arrive(), kind, body, PATIENCE, word).await;
+        let receipt = intake.arrive().take(kind, body, PATIENCE, word).await;
         refused += receipt.malformed.count;
         for error in receipt.malformed.errors.iter().chain(&receipt.undelivered.errors) {
             tracing::error!("standard input, line {number}, {error}");

@@ -189,9 +189,10 @@ async fn senders_that_wait_for_kafka_do_not_wait_for_company_that_is_not_coming(
     let mut half = TcpStream::connect(&service.http).unwrap();
     let head = "POST /v1/traces HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n";
     half.write_all(format!("{head}Content-Type: application/json\r\n\r\n{{").as_bytes()).unwrap();
-    let waiting = tokio::spawn(export(channel));
-    half.write_all(b"]").unwrap();
-    timeout(Duration::from_secs(60), waiting).await.expect("nobody lingers").unwrap().unwrap();
+    let waiting = timeout(Duration::from_secs(60), export(channel));
+    let (answer, rest) = tokio::join!(waiting, async { half.write_all(b"]") });
+    rest.unwrap();
+    answer.expect("nobody lingers").unwrap();
     assert_eq!(broker.accepted("otlp_traces").len(), 22);
 }
 

@@ -70,12 +70,11 @@ async fn call(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
         let told = "this is gRPC: send application/grpc, or OTLP/HTTP to its own port\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, told).into_response();
     }
-    let arriving = intake.arrive();
+    let arrival = intake.arrive();
     let taken = async {
         let message = message(&head.headers, body, intake.message_size_max, &intake.room).await?;
         let pairs = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let taken =
-            intake.take(arriving, message, signal, Encoding::Protobuf, pairs.collect()).await;
+        let taken = arrival.take(message, signal, Encoding::Protobuf, pairs.collect()).await;
         taken.map_err(Failure::from)
     };
     match taken.await {

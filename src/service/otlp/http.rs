@@ -40,7 +40,7 @@ async fn take(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
         let told = "content type is not read: use application/x-protobuf or application/json";
         return problem(Encoding::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, told);
     };
-    let arriving = intake.arrive();
+    let arrival = intake.arrive();
     let max = intake.message_size_max;
     let content_encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let announced = body::content_length(&body);
@@ -50,7 +50,7 @@ async fn take(intake: &OtlpIntake, signal: Signal, request: Request) -> Response
         Err(error) => return problem(encoding, error.status(), &error.to_string()),
     };
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    match intake.take(arriving, held, signal, encoding, headers.collect()).await {
+    match arrival.take(held, signal, encoding, headers.collect()).await {
         Ok(response) => {
             let body = match encoding {
                 Encoding::Protobuf => response.to_protobuf(),

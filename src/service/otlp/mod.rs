@@ -68,37 +68,48 @@ impl OtlpIntake {
         &self.exporter
     }
 
-    /// A request comes in until what comes back is dropped.
-    fn arrive(&self) -> impl Sized {
-        self.arrivals.begin(|| {
-            if self.ack == Ack::Broker {
-                self.exporter.end_linger();
-            }
-        })
+    /// A request begins to come in.
+    fn arrive(&self) -> Arrival<'_> {
+        self.arrivals.begin();
+        Arrival(self)
     }
+}
 
-    /// Takes a request whose body is `held`, and that was `arriving` until then.
+/// A request that comes in until it is taken, or this is dropped.
+#[derive(Debug)]
+struct Arrival<'a>(&'a OtlpIntake);
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        if self.0.arrivals.end() && self.0.ack == Ack::Broker {
+            self.0.exporter.end_linger();
+        }
+    }
+}
+
+impl Arrival<'_> {
+    /// Takes the request, whose body is `held`.
     async fn take(
-        &self,
-        arriving: impl Sized,
+        self,
         held: Held,
         signal: Signal,
         encoding: Encoding,
         metadata: Metadata<'_>,
     ) -> Result<Response, Refusal> {
         let request = Request { signal, encoding, body: held.bytes.clone(), metadata };
-        let taken = self.exporter.accept(&request, PATIENCE).await;
+        let intake = self.0;
+        let taken = intake.exporter.accept(&request, PATIENCE).await;
         // Records are copies of it. Others have its room and its memory while these are delivered.
         drop(request);
         drop(held);
-        drop(arriving);
+        drop(self);
         let mut taken = taken.map_err(Refusal::from)?;
         if let Some(stopped) = taken.stopped.take() {
             return Err(stopped.into());
         }
         let mut response = Response::new(signal, taken.refused.as_ref());
         add(&mut response, taken.dropped, taken.dropped_because.take());
-        if self.ack == Ack::Broker {
+        if intake.ack == Ack::Broker {
             await_deliveries(taken, &mut response).await?;
         }
         Ok(response)
