@@ -54,6 +54,7 @@ impl Complaints {
     }
 
     /// Logs what is a pity and no failure, unless much was told of late.
+    #[cfg(feature = "otlp")]
     #[expect(clippy::disallowed_methods, reason = "it rules how often something is told only")]
     pub(super) fn remark(&self, what: impl FnOnce() -> String) {
         if let Some(untold) = self.admit(Instant::now()) {
