@@ -34,6 +34,8 @@ pub(crate) struct Load {
     connections: usize,
     /// Requests at once on each connection.
     streams: usize,
+    /// As large as the server takes them, or no larger than this.
+    frame_size_max: Option<usize>,
 }
 
 impl Load {
@@ -41,12 +43,28 @@ impl Load {
         let requests: Vec<_> =
             (0..DISTINCT).map(|n| message(&spans::request(n * spans_each, spans_each))).collect();
         let count = (bytes / requests[0].len()) as i64;
-        Self { requests: Arc::new(requests), spans_each, count, connections: 1, streams: 4 }
+        Self {
+            requests: Arc::new(requests),
+            spans_each,
+            count,
+            connections: 1,
+            streams: 4,
+            frame_size_max: None,
+        }
     }
 
     /// The same, on so many connections with so many requests at once on each.
     pub(crate) fn on(self, connections: usize, streams: usize) -> Self {
         Self { connections, streams, ..self }
+    }
+
+    /// The same, in frames of 16 KiB, as grpc-go sends them whatever the server takes.
+    pub(crate) fn in_small_frames(self) -> Self {
+        Self { frame_size_max: Some(16 << 10), ..self }
+    }
+
+    pub(crate) const fn is_in_small_frames(&self) -> bool {
+        self.frame_size_max.is_some()
     }
 
     pub(crate) const fn spans(&self) -> u64 {
@@ -76,7 +94,7 @@ impl Load {
         let refused = Arc::new(AtomicU64::new(0));
         let mut streams = JoinSet::new();
         for _ in 0..self.connections {
-            let connection = connect(address).await?;
+            let connection = connect(address, self.frame_size_max).await?;
             for _ in 0..self.streams {
                 let sender = Sender { connection: connection.clone(), address: address.to_owned() };
                 let requests = Arc::clone(&self.requests);
@@ -139,11 +157,18 @@ impl Sender {
     }
 }
 
-async fn connect(address: &str) -> Fallible<SendRequest<Full<Bytes>>> {
+async fn connect(
+    address: &str,
+    frame_size_max: Option<usize>,
+) -> Fallible<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (sender, connection) =
-        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    if let Some(size) = frame_size_max {
+        // No frame holds more than a stream may have waiting to be written.
+        builder.max_send_buf_size(size);
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // It ends with its last sender.
     tokio::spawn(connection);
     Ok(sender)

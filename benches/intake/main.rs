@@ -81,15 +81,19 @@ fn main() -> Fallible<()> {
 fn cpu() -> Fallible<()> {
     println!("CPU-microseconds per span; the service's times the floor's; with lz4 times what is");
     println!("allowed, {ALLOWED} floors and {ALLOWED_LZ4} of the codec alone. Answered when");
-    println!("delivered, and when queued\n");
     println!(
-        "{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
+        "delivered, and when queued; by clients with large frames, and with frames of 16 KiB\n"
+    );
+    println!(
+        "{:<30} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
         "", "floor", "relay", "ottla", "", "lz4", "ottla", "", "spans/s"
     );
     for spans in [100, 1_000] {
         let load = Load::new(spans, RUN_BYTES);
-        for ack_queued in [false, true] {
-            compare(&load, Setup { ack_queued, ..Setup::default() })?;
+        for load in [load.clone(), load.clone().in_small_frames()] {
+            for ack_queued in [false, true] {
+                compare(&load, Setup { ack_queued, ..Setup::default() })?;
+            }
         }
         println!("  of {} bytes each", load.request_size() / spans);
     }
@@ -111,11 +115,12 @@ fn compare(load: &Load, setup: Setup) -> Fallible<()> {
     let [floor, relay, ottla, codec, with_lz4] = [&floor, &relay, &plain, &codec, &lz4]
         .map(|rounds| median(rounds, |used| used.cpu) * 1e6 / spans);
     println!(
-        "{:<24} {floor:>7.3} {relay:>7.3} {ottla:>7.3} {:>6.2}x {codec:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0}",
+        "{:<30} {floor:>7.3} {relay:>7.3} {ottla:>7.3} {:>6.2}x {codec:>7.3} {with_lz4:>7.3} {:>6.2}x {:>8.0}",
         format!(
-            "{} spans, {}",
+            "{} spans, {}{}",
             load.spans_each,
-            if setup.ack_queued { "queued" } else { "delivered" }
+            if setup.ack_queued { "queued" } else { "delivered" },
+            if load.is_in_small_frames() { ", 16 KiB" } else { "" }
         ),
         ottla / floor,
         with_lz4 / (ALLOWED * floor + ALLOWED_LZ4 * codec),

@@ -68,16 +68,10 @@ impl Setup {
         let mut otlp = OtlpConfig::new(producer);
         otlp.topics.traces = "p1".to_owned();
         Ok(ServiceConfig {
-            bifrost: None,
             otlp: Some(otlp),
             grpc: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            http: None,
-            admin: None,
-            stdin: None,
-            tensorzero: None,
             ack: Some(if self.ack_queued { Ack::Queue } else { Ack::Broker }),
-            message_size_max: 20 << 20,
-            shutdown_timeout: Duration::from_secs(10),
+            ..ServiceConfig::default()
         })
     }
 }
