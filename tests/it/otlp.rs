@@ -372,9 +372,11 @@ async fn what_no_record_holds_goes_to_a_topic_that_takes_more_or_is_a_partial_su
     let large = || traces(vec![span(1, "small"), span(2, &"x".repeat(9000))]);
     let letters =
         ["--kafka-exporter-oversize=dead-letter", "--kafka-exporter-dead-letter-topic=large"];
-    let service = Service::start(&broker, &[limit, letters[0], letters[1]]);
+    let long = "--kafka-exporter-linger-ms=200000";
+    let service = Service::start(&broker, &[limit, letters[0], letters[1], long]);
     let mut client = TraceServiceClient::new(service.channel().await);
-    let answer = client.export(large()).await.unwrap().into_inner();
+    let answer = timeout(Duration::from_secs(60), client.export(large())).await;
+    let answer = answer.expect("letters do not linger either").unwrap().into_inner();
     assert_eq!(answer.partial_success, None);
     let [letter] = &broker.accepted("large")[..] else { panic!() };
     let letter = ExportTraceServiceRequest::decode(value(letter)).unwrap();

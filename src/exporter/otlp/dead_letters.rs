@@ -124,6 +124,12 @@ impl DeadLetterOffice {
         }
     }
 
+    pub(super) fn end_linger(&self) {
+        if let Keeper::Topic { sinks, .. } = &self.keeper {
+            sinks.traces.end_linger();
+        }
+    }
+
     pub(super) async fn flush(&self) {
         if let Keeper::Topic { sinks, .. } = &self.keeper {
             sinks.traces.flush().await;

@@ -300,6 +300,9 @@ impl OtlpExporter {
     /// Lets nothing linger that was accepted so far, and waits for nothing.
     pub fn end_linger(&self) {
         self.sinks.traces.end_linger();
+        if let Some(office) = &self.dead_letters {
+            office.end_linger();
+        }
     }
 
     /// Sends what was accepted so far without lingering, and waits until all of it has ended.

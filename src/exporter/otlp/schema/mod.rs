@@ -297,7 +297,7 @@ pub(crate) enum Look {
     String,
     /// Any bytes.
     Bytes,
-    /// An id of so many bytes, or none.
+    /// An id of so many bytes.
     Id(u8),
     /// A `KeyValue`: a name and a value, of which there are more than of anything else.
     Pair,
