@@ -39,8 +39,8 @@ pub(super) fn past_text(bytes: &[u8]) -> Option<&[u8]> {
     (is_ascii(text) || std::str::from_utf8(text).is_ok()).then_some(rest)
 }
 
-/// What comes behind a `KeyValue` that is a name and, behind it, a value of a string or a number, all
-/// of it short and ASCII: as nearly all are, and as all encoders write them.
+/// What comes behind a `KeyValue` that is a name and a value of a string or a number, all of it short
+/// and ASCII: as nearly all are. Most encoders write the name first, the Collector's the value.
 #[inline(always)]
 pub(super) fn past_plain_pair(bytes: &[u8]) -> Option<&[u8]> {
     const NAME: u8 = 1 << 3 | 2;
@@ -50,18 +50,25 @@ pub(super) fn past_plain_pair(bytes: &[u8]) -> Option<&[u8]> {
     const INTEGER: u8 = 3 << 3;
     let [size @ ..0x80, rest @ ..] = bytes else { return None };
     let (pair, rest) = rest.split_at_checked(usize::from(*size))?;
-    let [NAME, size @ ..0x80, named @ ..] = pair else { return None };
-    let (name, value) = named.split_at_checked(usize::from(*size))?;
-    let [VALUE, size @ ..0x80, held @ ..] = value else { return None };
-    let is_plain = held.len() == usize::from(*size)
-        && match held {
-            // All tags and lengths are ASCII as well, so that one look at the whole pair does.
-            [TEXT, size, text @ ..] => text.len() == usize::from(*size) && is_ascii(pair),
-            [BOOL | INTEGER, number @ ..] => {
-                past_varint(number).is_some_and(<[u8]>::is_empty) && is_ascii(name)
-            }
-            _ => false,
-        };
+    let [first_tag, size @ ..0x80, fields @ ..] = pair else { return None };
+    let (first, second) = fields.split_at_checked(usize::from(*size))?;
+    let [second_tag, size @ ..0x80, second @ ..] = second else { return None };
+    if second.len() != usize::from(*size) {
+        return None;
+    }
+    let (name, held) = match (*first_tag, *second_tag) {
+        (NAME, VALUE) => (first, second),
+        (VALUE, NAME) => (second, first),
+        _ => return None,
+    };
+    let is_plain = match held {
+        // All tags and lengths are ASCII as well, so that one look at the whole pair does.
+        [TEXT, size, text @ ..] => text.len() == usize::from(*size) && is_ascii(pair),
+        [BOOL | INTEGER, number @ ..] => {
+            past_varint(number).is_some_and(<[u8]>::is_empty) && is_ascii(name)
+        }
+        _ => false,
+    };
     is_plain.then_some(rest)
 }
 
@@ -109,9 +116,12 @@ mod tests {
             any::<bool>().prop_map(Value::BoolValue),
             (0..i64::MAX).prop_map(Value::IntValue),
         ];
-        (name, value).prop_map(|(key, value)| {
+        (name, value, any::<bool>()).prop_map(|(key, value, name_first)| {
+            let name = KeyValue { key, ..Default::default() }.encode_to_vec();
             let value = Some(AnyValue { value: Some(value) });
-            KeyValue { key, value, ..Default::default() }.encode_length_delimited_to_vec()
+            let value = KeyValue { value, ..Default::default() }.encode_to_vec();
+            let pair = if name_first { [name, value] } else { [value, name] }.concat();
+            [vec![u8::try_from(pair.len()).unwrap()], pair].concat()
         })
     }
 
