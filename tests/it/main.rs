@@ -19,6 +19,7 @@ mod real_kafka;
 #[cfg(feature = "otel-sdk")]
 mod sdk;
 mod security;
+mod senders;
 mod sockets;
 mod startup;
 mod tensorzero;

@@ -27,15 +27,15 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 
 /// The program as a service, and where it listens.
-struct Service {
+pub(crate) struct Service {
     running: Running,
-    grpc: String,
+    pub(crate) grpc: String,
     http: String,
     admin: String,
 }
 
 impl Service {
-    fn start(broker: &EmbeddedBroker, arguments: &[&str]) -> Self {
+    pub(crate) fn start(broker: &EmbeddedBroker, arguments: &[&str]) -> Self {
         Self::start_at(&broker.bootstrap().join(","), arguments)
     }
 
@@ -79,16 +79,16 @@ impl Service {
         (count("received"), ["filtered", "delivered", "failed", "pending"].map(count))
     }
 
-    fn terminate(self) -> (i32, String) {
+    pub(crate) fn terminate(self) -> (i32, String) {
         self.running.terminate()
     }
 }
 
-async fn broker() -> EmbeddedBroker {
+pub(crate) async fn broker() -> EmbeddedBroker {
     EmbeddedBroker::start(BrokerConfig::default()).await.unwrap()
 }
 
-fn span(trace: u8, name: &str) -> Span {
+pub(crate) fn span(trace: u8, name: &str) -> Span {
     Span {
         trace_id: if trace == 0 { Vec::new() } else { vec![trace; 16] },
         span_id: vec![trace | 1; 8],
@@ -111,7 +111,7 @@ fn resource_spans(service: &str, spans: Vec<Span>) -> ResourceSpans {
     }
 }
 
-fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
+pub(crate) fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![resource_spans("api", spans)] }
 }
 
@@ -127,7 +127,7 @@ fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
     }
 }
 
-fn value(record: &AcceptedRecord) -> &[u8] {
+pub(crate) fn value(record: &AcceptedRecord) -> &[u8] {
     record.value.as_deref().unwrap()
 }
 

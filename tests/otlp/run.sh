@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# OTLP as we write it, judged by the OpenTelemetry Collector's own code: src/exporter/otlp/tests/oracle.rs against the
-# program in oracle/, which is built here.
+# OTLP as we write and receive it, judged by the OpenTelemetry Collector's own code: src/exporter/otlp/tests/oracle.rs and
+# tests/it/senders.rs against the program in oracle/, which is built here.
 #
 #   run.sh
 #
@@ -10,7 +10,7 @@
 set -euo pipefail
 
 readonly CACHE="${OTTLA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ottla}"
-readonly TESTS=exporter::otlp::tests::oracle
+readonly TESTS=(exporter::otlp::tests::oracle senders::)
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -26,12 +26,14 @@ main() {
     fi
     mkdir -p "$CACHE"
     (cd "$here/oracle" && go build -mod=readonly -o "$CACHE/otlp-oracle" .)
-    # A filter that matches nothing would pass.
-    if ! cargo test --quiet --locked --lib "$TESTS" -- --list | grep ': test$' >/dev/null; then
-        echo "run.sh: no test is named $TESTS" >&2
-        exit 1
-    fi
-    OTTLA_OTLP_ORACLE=$CACHE/otlp-oracle cargo test --locked --lib "$TESTS"
+    for tests in "${TESTS[@]}"; do
+        # A filter that matches nothing would pass.
+        if ! cargo test --quiet --locked --lib --test it "$tests" -- --list | grep ': test$' >/dev/null; then
+            echo "run.sh: no test is named $tests" >&2
+            exit 1
+        fi
+    done
+    OTTLA_OTLP_ORACLE=$CACHE/otlp-oracle cargo test --locked --lib --test it -- "${TESTS[@]}"
 }
 
 main "$@"

@@ -5,8 +5,11 @@
 //	    -> error TEXT                                why the Collector refuses it
 //	corpus SEED COUNT
 //	    -> COUNT times: request SIGNAL BASE64_PROTOBUF BASE64_JSON
+//	send ADDRESS COMPRESSION SIGNAL BASE64_PROTOBUF
+//	    -> sent REJECTED TEXT                        what a receiver answered over gRPC
+//	    -> refused CODE DELAY TEXT                   why it did not take it, and when it will, or never
 //
-// SIGNAL is traces, metrics or logs, and FORMAT protobuf or json. A line that is none of these ends the program.
+// SIGNAL is traces, metrics or logs, FORMAT protobuf or json, COMPRESSION none or gzip. A line that is none of these ends the program.
 package main
 
 import (
@@ -42,6 +45,10 @@ func answer(out io.Writer, words []string) {
 		decode(out, words[1], words[2], "")
 	case len(words) == 3 && words[0] == "corpus":
 		corpus(out, words[1], words[2])
+	case len(words) == 5 && words[0] == "send":
+		send(out, words[1], words[2], words[3], words[4])
+	case len(words) == 4 && words[0] == "send":
+		send(out, words[1], words[2], words[3], "")
 	default:
 		log.Fatalf("not a command: %.80q", words)
 	}
@@ -52,7 +59,7 @@ func decode(out io.Writer, signal, format, text string) {
 	check(err)
 	request, err := read(signal, format, bytes)
 	if err != nil {
-		fmt.Fprintf(out, "error %s\n", strings.Join(strings.Fields(err.Error()), " "))
+		fmt.Fprintf(out, "error %s\n", oneLine(err.Error()))
 		return
 	}
 	protobuf, json := write(request)
