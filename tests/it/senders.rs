@@ -1,7 +1,5 @@
 //! OTLP over gRPC from grpc-go, with the clients of the Collector's own pdata: what most senders are.
-//!
-//! `tests/otlp/run.sh` builds the program in `tests/otlp/oracle`, and names it in
-//! `OTTLA_OTLP_ORACLE`. Without it the tests are skipped, and say so.
+//! Without the program that has them the tests are skipped, and say so.
 
 use super::otlp::{Service, broker, span, traces, value};
 use base64::Engine;
@@ -9,64 +7,38 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ottla::broker::{Api, RequestFault};
 use prost::Message;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-struct Sender {
-    program: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
+#[path = "../otlp/program.rs"]
+mod program;
 
-impl Drop for Sender {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
+use program::Program;
+
+struct Sender(Program);
 
 impl Sender {
     fn start() -> Option<Self> {
-        let Some(path) = std::env::var_os("OTTLA_OTLP_ORACLE") else {
-            println!("skipped: OTTLA_OTLP_ORACLE names no program (tests/otlp/run.sh builds it)");
-            return None;
-        };
-        let (input, output) = (Stdio::piped(), Stdio::piped());
-        let mut program = Command::new(path).stdin(input).stdout(output).spawn().unwrap();
-        let input = program.stdin.take().unwrap();
-        let output = BufReader::new(program.stdout.take().unwrap());
-        Some(Self { program, input, output })
-    }
-
-    fn say(&mut self, command: &str) {
-        writeln!(self.input, "{command}").unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        assert!(self.output.read_line(&mut line).unwrap() > 0, "it has ended");
-        line.trim_end().to_owned()
+        Program::start().map(Self)
     }
 
     /// What the service answers, as grpc-go understands it.
     fn send(&mut self, service: &Service, compression: &str, signal: &str, body: &str) -> String {
-        self.say(&format!("send {} {compression} {signal} {body}", service.grpc));
-        self.hear()
+        self.0.say(&format!("send {} {compression} {signal} {body}", service.grpc));
+        self.0.hear().trim_end().to_owned()
     }
 
     /// How many items a request has, and what the Collector's code writes for it.
     fn read(&mut self, signal: &str, body: &str) -> (usize, String) {
-        self.say(&format!("decode {signal} protobuf {body}"));
-        let line = self.hear();
+        self.0.say(&format!("decode {signal} protobuf {body}"));
+        let line = self.0.hear();
         let words: Vec<_> = line.split(' ').collect();
         (words[1].parse().unwrap(), words[2].to_owned())
     }
 
     /// Requests as the Collector's code makes them up: their signals, and their protobuf in base64.
     fn corpus(&mut self, count: usize) -> Vec<(String, String)> {
-        self.say(&format!("corpus 1 {count}"));
+        self.0.say(&format!("corpus 1 {count}"));
         let line = |_| {
-            let line = self.hear();
+            let line = self.0.hear();
             let mut words = line.split(' ').skip(1).map(str::to_owned);
             (words.next().unwrap(), words.next().unwrap())
         };

@@ -1,11 +1,7 @@
 //! OTLP against the Collector: what its own code reads, it must read as we meant it.
 //!
-//! The requests are made up by the Collector's code too, from a seed. `tests/otlp/run.sh` builds the
-//! program in `tests/otlp/oracle`, which answers line by line, and names it in `OTTLA_OTLP_ORACLE`.
-//! Without it the tests are skipped, and say so.
-
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+//! The requests are made up by the Collector's code too, from a seed. Without its program the tests
+//! are skipped, and say so.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,6 +17,11 @@ use crate::exporter::otlp::json::write_message;
 use crate::exporter::otlp::schema::{Kind, Message, Signal};
 use crate::exporter::otlp::validate;
 
+#[path = "../../../../tests/otlp/program.rs"]
+mod program;
+
+use program::Program;
+
 const COUNT: usize = 500;
 
 const FORMS: [Form; 2] = [Form::Canonical, Form::Wild];
@@ -28,12 +29,7 @@ const FORMS: [Form; 2] = [Form::Canonical, Form::Wild];
 /// Sizes of records between which most of the requests lie, and one that is never reached.
 const SIZES: [usize; 4] = [200, 700, 2_500, 1 << 30];
 
-/// The program, and the lines to and from it.
-struct Oracle {
-    program: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
+struct Oracle(Program);
 
 /// A request that the Collector's code made up.
 struct Made {
@@ -51,23 +47,15 @@ struct Seen {
 
 impl Oracle {
     fn start() -> Option<Self> {
-        let Some(path) = std::env::var_os("OTTLA_OTLP_ORACLE") else {
-            println!("skipped: OTTLA_OTLP_ORACLE names no program (tests/otlp/run.sh builds it)");
-            return None;
-        };
-        let (input, output) = (Stdio::piped(), Stdio::piped());
-        let mut program = Command::new(path).stdin(input).stdout(output).spawn().unwrap();
-        let input = program.stdin.take().unwrap();
-        let output = BufReader::new(program.stdout.take().unwrap());
-        Some(Self { program, input, output })
+        Program::start().map(Self)
     }
 
     fn corpus(&mut self) -> Vec<Made> {
         let seed = std::env::var("OTTLA_OTLP_SEED").unwrap_or_else(|_| "1".into());
         println!("OTTLA_OTLP_SEED={seed}");
-        self.say(&format!("corpus {seed} {COUNT}"));
+        self.0.say(&format!("corpus {seed} {COUNT}"));
         let made = |_| {
-            let line = self.hear();
+            let line = self.0.hear();
             let [_, signal, protobuf, json] = words(&line);
             let signal = Signal::ALL.into_iter().find(|of| name(*of) == signal).unwrap();
             Made { signal, protobuf: binary(protobuf).into(), json: text(json) }
@@ -84,31 +72,11 @@ impl Oracle {
     }
 
     fn decode(&mut self, signal: Signal, format: &str, bytes: &[u8]) -> Seen {
-        self.say(&format!("decode {} {format} {}", name(signal), BASE64.encode(bytes)));
-        let line = self.hear();
+        self.0.say(&format!("decode {} {format} {}", name(signal), BASE64.encode(bytes)));
+        let line = self.0.hear();
         assert!(line.starts_with("ok "), "{line}, of {format} {}", BASE64.encode(bytes));
         let [_, items, protobuf, json] = words(&line);
         Seen { items: items.parse().unwrap(), protobuf: binary(protobuf), json: text(json) }
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        assert!(line.ends_with('\n'), "the oracle ended");
-        line.truncate(line.len() - 1);
-        line
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        // Either fails only where the program has ended by itself.
-        let _ = self.program.kill();
-        let _ = self.program.wait();
     }
 }
 
