@@ -54,10 +54,10 @@ async fn what_the_collectors_client_sends_is_in_its_topic_byte_for_byte() {
     // Of many frames, and of more than a stream may send ahead.
     let large = traces((1..=45).map(|id| span(id, &"x".repeat(20_000))).collect()).encode_to_vec();
     let large = ("traces".to_owned(), sender.read("traces", &BASE64.encode(large)).1);
-    let requests = sender.corpus(60).into_iter().chain([large.clone(), large]);
+    let requests = sender.corpus(60).into_iter().chain([large.clone(), large.clone(), large]);
     let mut sent = BTreeMap::<_, Vec<_>>::new();
     for (number, (signal, body)) in requests.enumerate() {
-        let compression = ["none", "gzip"][number % 2];
+        let compression = ["none", "gzip", "zstd"][number % 3];
         assert_eq!(sender.send(&service, compression, &signal, &body), "sent 0", "{number}");
         // What has no items is taken, and need be no record.
         if sender.read(&signal, &body).0 > 0 {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	// The Collector's zstd.
+	_ "github.com/mostynb/go-grpc-compression/nonclobbering/zstd"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
