@@ -9,7 +9,8 @@
 //	    -> sent REJECTED TEXT                        what a receiver answered over gRPC
 //	    -> refused CODE DELAY TEXT                   why it did not take it, and when it will, or never
 //
-// SIGNAL is traces, metrics or logs, FORMAT protobuf or json, COMPRESSION none, gzip or zstd. A line that is none of these ends the program.
+// SIGNAL is traces, metrics or logs, FORMAT protobuf or json, COMPRESSION none, gzip or zstd. A line that is none of these
+// ends the program.
 package main
 
 import (
